@@ -1,0 +1,2 @@
+//! The simulator on a port.
+fn main() {}
