@@ -1,2 +1,90 @@
-//! stub
-fn main() {}
+//! `cargo xtask …`: what people and continuous integration run.
+//!
+//! Contract: nothing that a command started outlives it, except what `localstack up` is asked to
+//! leave running; a command that did not do its work exits non-zero and says in one line why.
+#![allow(clippy::print_stdout)]
+
+mod http;
+mod lint;
+mod localstack;
+mod process;
+mod python;
+mod simulator;
+mod step;
+mod summary;
+mod test;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Tasks of the fanfare workspace")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run every test, LocalStack's among them; the last line says how many passed
+    Test {
+        /// Only the Rust tests whose name contains one of these
+        filter: Vec<String>,
+    },
+    /// Clippy and rustdoc over the workspace, warnings refused
+    Lint,
+    /// Start, stop or look at a LocalStack of the workspace's own
+    Localstack {
+        #[command(subcommand)]
+        action: LocalStackAction,
+    },
+}
+
+#[derive(Subcommand)]
+enum LocalStackAction {
+    /// Start it, by Docker where an engine answers, else as a Python process
+    Up {
+        /// The port on 127.0.0.1
+        #[arg(long, default_value_t = localstack::DEFAULT_PORT)]
+        port: u16,
+    },
+    /// Stop it
+    Down,
+    /// Say where it runs; exits 1 if it does not
+    Status,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = process::watch_signals().and_then(|()| match arguments.task {
+        Task::Test { filter } => test::run(&filter),
+        Task::Lint => lint::run(),
+        Task::Localstack { action } => match action {
+            LocalStackAction::Up { port } => localstack::up(port),
+            LocalStackAction::Down => localstack::down(),
+            LocalStackAction::Status => localstack::status(),
+        },
+    });
+    match outcome {
+        Ok(_) if process::interrupted() => ExitCode::from(process::INTERRUPTED_EXIT_CODE),
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            if process::interrupted() {
+                ExitCode::from(process::INTERRUPTED_EXIT_CODE)
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// The workspace's root, where every command runs.
+fn root() -> PathBuf {
+    let xtask = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    xtask.ancestors().nth(2).map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+}

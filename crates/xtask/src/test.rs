@@ -1,0 +1,110 @@
+//! `cargo xtask test`: formatting, every Rust test, then another language's client against the
+//! simulator and LocalStack. A step that fails does not keep the later ones from running.
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::localstack::Server;
+use crate::simulator::Simulator;
+use crate::step::{Steps, cargo};
+use crate::summary::Tally;
+use crate::{http, process, python, root};
+
+/// Where the tests look for LocalStack.
+const URL_VARIABLE: &str = "FANFARE_LOCALSTACK_URL";
+
+/// With it, a test whose need is missing fails instead of being skipped.
+const REQUIRE_VARIABLE: &str = "FANFARE_REQUIRE";
+
+/// Run as `python boto3_check.py ENDPOINT`; its last line is `N passed, M failed`.
+const CLIENT_CHECK: &str = "tests/clients/boto3_check.py";
+
+/// Runs all; with a filter only the Rust tests whose names contain one of its words.
+pub(crate) fn run(filter: &[String]) -> Result<bool> {
+    let mut steps = Steps::default();
+    if filter.is_empty() {
+        steps.run("formatting", &mut cargo(&["fmt", "--all", "--check"]))?;
+    }
+    // Before LocalStack starts: it would only sit there while everything compiles.
+    let build = &mut cargo(&["test", "--workspace", "--all-targets", "--no-run"]);
+    if steps.run("build", build)? {
+        let localstack = steps.record("LocalStack", LocalStack::get().map(with_no_tests));
+        process::check_interrupted()?;
+        let url = localstack.as_ref().map(LocalStack::url);
+        rust(&mut steps, filter, url.as_deref())?;
+        if filter.is_empty() {
+            clients(&mut steps, url.as_deref())?;
+        }
+    }
+    Ok(steps.finish(true))
+}
+
+fn rust(steps: &mut Steps, filter: &[String], localstack: Option<&str>) -> Result<()> {
+    for (name, arguments) in [
+        ("tests", &["test", "--workspace", "--all-targets", "--no-fail-fast"][..]),
+        ("documentation tests", &["test", "--workspace", "--doc", "--no-fail-fast"]),
+    ] {
+        let mut command = cargo(arguments);
+        command.env(REQUIRE_VARIABLE, "1").envs(localstack.map(|url| (URL_VARIABLE, url)));
+        steps.run(name, command.arg("--").args(filter))?;
+    }
+    Ok(())
+}
+
+fn clients(steps: &mut Steps, localstack: Option<&str>) -> Result<()> {
+    let root = root();
+    if !root.join(CLIENT_CHECK).exists() {
+        return Ok(());
+    }
+    let python = python::environment(&root).map(with_no_tests);
+    let Some(python) = steps.record("Python environment", python) else { return Ok(()) };
+    let check = |steps: &mut Steps, on: &str, url: &str| {
+        let mut command = Command::new(&python);
+        command.arg(CLIENT_CHECK).arg(url).current_dir(&root);
+        steps.run(&format!("boto3 on {on}"), &mut command)
+    };
+    let simulator = Simulator::start().map(with_no_tests);
+    process::check_interrupted()?;
+    if let Some(simulator) = steps.record("simulator", simulator) {
+        check(steps, "the simulator", &simulator.url())?;
+    }
+    if let Some(url) = localstack {
+        check(steps, "LocalStack", url)?;
+    }
+    Ok(())
+}
+
+/// The LocalStack to test against.
+enum LocalStack {
+    /// The caller's own.
+    Given(String),
+    /// Started here, and ended here.
+    Started(Server),
+}
+
+impl LocalStack {
+    fn get() -> Result<Self> {
+        if let Ok(url) = std::env::var(URL_VARIABLE) {
+            if !url.starts_with("http") {
+                bail!("{URL_VARIABLE}={url} is not a URL");
+            }
+            return Ok(Self::Given(url));
+        }
+        println!("\n== LocalStack");
+        let server = Server::start(http::free_port()?)?;
+        println!("{}", server.description());
+        Ok(Self::Started(server))
+    }
+
+    fn url(&self) -> String {
+        match self {
+            Self::Given(url) => url.clone(),
+            Self::Started(server) => server.url(),
+        }
+    }
+}
+
+fn with_no_tests<T>(value: T) -> (T, Tally) {
+    (value, Tally::default())
+}
