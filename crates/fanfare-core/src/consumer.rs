@@ -1,0 +1,163 @@
+//! A router that is ready: handlers with their state, and the ports around them.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use crate::{
+    Backoff, DynInbox, DynPublisher, HandledType, HandlerService, Inbox, Outcome, Policy,
+    Publisher, RawDelivery, Reason, router::BoundDecoder, tag,
+};
+
+/// Called with every delivery and what became of it.
+type Observer = Arc<dyn Fn(&RawDelivery, &Outcome) + Send + Sync>;
+
+/// What a host (a worker, a Lambda) runs: a [`Router`](crate::Router) with its state, and the
+/// ports that its deliveries need.
+pub struct Consumer {
+    pub(crate) name: Arc<str>,
+    handled: Vec<HandledType>,
+    decoders: HashMap<&'static str, BoundDecoder>,
+    pub(crate) service: HandlerService,
+    pub(crate) unknown_tags: Policy,
+    pub(crate) undecodable: Policy,
+    pub(crate) publisher: Option<Arc<dyn DynPublisher>>,
+    pub(crate) inbox: Option<Arc<dyn DynInbox>>,
+    pub(crate) retry: Backoff,
+    pub(crate) observer: Option<Observer>,
+}
+
+/// A consumer that cannot work as it was put together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConsumerError {
+    /// It would receive and have nobody to give it to.
+    #[error("`{consumer}` has no handlers: register one with Router::on")]
+    NoHandlers {
+        /// The consumer's name.
+        consumer: String,
+    },
+    /// Two handlers want the same event.
+    #[error("`{consumer}` has two handlers for {tag}: keep one")]
+    TwoHandlers {
+        /// The consumer's name.
+        consumer: String,
+        /// The type tag that both are registered for.
+        tag: &'static str,
+    },
+    /// A handler returns events and there is nobody to publish them.
+    #[error(
+        "`{consumer}`: the handler of {tag} returns events: give it a publisher with Consumer::publisher"
+    )]
+    NoPublisher {
+        /// The consumer's name.
+        consumer: String,
+        /// The type tag that the handler is registered for.
+        tag: &'static str,
+    },
+}
+
+impl Consumer {
+    pub(crate) fn new(
+        name: Arc<str>,
+        handled: Vec<HandledType>,
+        decoders: Vec<BoundDecoder>,
+        service: HandlerService,
+        unknown_tags: Policy,
+        undecodable: Policy,
+    ) -> Self {
+        let decoders = handled.iter().map(|handled| handled.tag).zip(decoders).collect();
+        let (publisher, inbox, observer) = (None, None, None);
+        let retry = Backoff::default();
+        Consumer {
+            name,
+            handled,
+            decoders,
+            service,
+            unknown_tags,
+            undecodable,
+            publisher,
+            inbox,
+            retry,
+            observer,
+        }
+    }
+
+    /// Publishes the events that handlers return.
+    #[must_use]
+    pub fn publisher(self, publisher: impl Publisher + 'static) -> Self {
+        Consumer { publisher: Some(Arc::new(publisher)), ..self }
+    }
+
+    /// Remembers what has been handled, so that a duplicate has its effect once.
+    #[must_use]
+    pub fn inbox(self, inbox: impl Inbox + 'static) -> Self {
+        Consumer { inbox: Some(Arc::new(inbox)), ..self }
+    }
+
+    /// How long a failed delivery waits before it comes again, where its handler does not say;
+    /// by default one second, doubling up to 15 minutes.
+    #[must_use]
+    pub fn retry(self, backoff: Backoff) -> Self {
+        Consumer { retry: backoff, ..self }
+    }
+
+    /// Calls `observer` with every delivery and what became of it, just before it is settled: for
+    /// counting. It runs in between deliveries, so keep it short.
+    #[must_use]
+    pub fn observe(
+        self,
+        observer: impl Fn(&RawDelivery, &Outcome) + Send + Sync + 'static,
+    ) -> Self {
+        Consumer { observer: Some(Arc::new(observer)), ..self }
+    }
+
+    /// The consumer's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The event types that are handled.
+    #[must_use]
+    pub fn handled(&self) -> &[HandledType] {
+        &self.handled
+    }
+
+    /// Whether it can work: hosts ask before they receive anything.
+    ///
+    /// # Errors
+    /// [`ConsumerError`], the first that is found.
+    pub fn check(&self) -> Result<(), ConsumerError> {
+        let consumer = || self.name.to_string();
+        if self.handled.is_empty() {
+            return Err(ConsumerError::NoHandlers { consumer: consumer() });
+        }
+        for (i, HandledType { tag, publishes, .. }) in self.handled.iter().enumerate() {
+            if self.handled[..i].iter().any(|earlier| earlier.tag == *tag) {
+                return Err(ConsumerError::TwoHandlers { consumer: consumer(), tag });
+            }
+            if *publishes && self.publisher.is_none() {
+                return Err(ConsumerError::NoPublisher { consumer: consumer(), tag });
+            }
+        }
+        Ok(())
+    }
+
+    /// The decoder for `tag`, or why there is none.
+    pub(crate) fn decoder(&self, tag: &str) -> Result<&BoundDecoder, Reason> {
+        self.decoders.get(tag).ok_or_else(|| {
+            let family = tag::family(tag);
+            let handled = self.handled.iter().map(|handled| handled.tag);
+            let handled = handled.into_iter().find(|known| tag::family(known) == family);
+            Reason::UnknownTag { tag: tag.into(), handled }
+        })
+    }
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer")
+            .field("name", &self.name)
+            .field("handled", &self.handled)
+            .finish_non_exhaustive()
+    }
+}

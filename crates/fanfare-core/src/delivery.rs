@@ -1,0 +1,160 @@
+//! One received message.
+
+use std::{collections::BTreeMap, fmt};
+
+use jiff::Timestamp;
+
+use crate::{Envelope, EventType};
+
+/// Message attributes by name.
+pub type Attributes = BTreeMap<String, Attribute>;
+
+/// One message attribute, as SQS and SNS type them, so that it can be passed on as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Attribute {
+    /// Text or a number.
+    Text {
+        /// `String` or `Number`, maybe with a label of the sender's: `Number.int`.
+        data_type: String,
+        /// The value as text.
+        value: String,
+    },
+    /// Bytes.
+    Binary {
+        /// `Binary`, maybe with a label.
+        data_type: String,
+        /// The bytes.
+        value: Vec<u8>,
+    },
+}
+
+impl Attribute {
+    /// A `String` attribute.
+    pub fn text(value: impl Into<String>) -> Self {
+        Attribute::Text { data_type: "String".into(), value: value.into() }
+    }
+
+    /// Its data type.
+    #[must_use]
+    pub fn data_type(&self) -> &str {
+        match self {
+            Attribute::Text { data_type, .. } | Attribute::Binary { data_type, .. } => data_type,
+        }
+    }
+
+    /// Its value, unless it is binary.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Attribute::Text { value, .. } => Some(value),
+            Attribute::Binary { .. } => None,
+        }
+    }
+
+    /// Bytes of its value.
+    #[must_use]
+    pub fn value_len(&self) -> usize {
+        match self {
+            Attribute::Text { value, .. } => value.len(),
+            Attribute::Binary { value, .. } => value.len(),
+        }
+    }
+}
+
+/// What the transport says of a delivery. It differs at each redelivery; the event's identity is
+/// in the [`Envelope`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metadata {
+    /// The transport's own id of the message; a redrive changes it, so never key on it.
+    pub message_id: String,
+    /// How often this message has been received, this time included: 1 the first time.
+    pub attempt: u32,
+    /// The ordered group that it belongs to, where the transport keeps order.
+    pub group: Option<String>,
+    /// When the transport took it.
+    pub sent_at: Option<Timestamp>,
+}
+
+impl Metadata {
+    /// Metadata of a message received for the `attempt`-th time, in no group.
+    #[must_use]
+    pub fn new(message_id: impl Into<String>, attempt: u32) -> Self {
+        Metadata { message_id: message_id.into(), attempt, ..Metadata::default() }
+    }
+
+    /// The same, in an ordered group.
+    #[must_use]
+    pub fn in_group(self, group: impl Into<String>) -> Self {
+        Metadata { group: Some(group.into()), ..self }
+    }
+}
+
+/// A message as the transport gave it, before anybody looked inside.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RawDelivery {
+    /// The body, untouched.
+    pub body: String,
+    /// Message attributes.
+    pub attributes: Attributes,
+    /// What the transport says.
+    pub metadata: Metadata,
+}
+
+impl RawDelivery {
+    /// A delivery without attributes.
+    #[must_use]
+    pub fn new(body: impl Into<String>, metadata: Metadata) -> Self {
+        RawDelivery { body: body.into(), attributes: Attributes::new(), metadata }
+    }
+}
+
+/// Without body and attributes: payloads stay out of logs.
+impl fmt::Debug for RawDelivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawDelivery")
+            .field("metadata", &self.metadata)
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// An event as a handler gets it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Delivery<E> {
+    /// The event.
+    pub event: E,
+    /// Its identity and what led to it.
+    pub envelope: Envelope,
+    /// What the transport says of this delivery.
+    pub metadata: Metadata,
+}
+
+impl<E: EventType> Delivery<E> {
+    /// A first delivery of `event` in an envelope of its own: what a unit test of a handler needs.
+    ///
+    /// ```
+    /// # use fanfare_core::{Delivery, EventType, HandlerError};
+    /// # #[derive(EventType, serde::Deserialize)]
+    /// # #[event(type = "shop.orders.OrderPlaced.v1", topic = "orders")]
+    /// # struct OrderPlaced { quantity: u32 }
+    /// # async fn reserve(order: Delivery<OrderPlaced>) -> Result<(), HandlerError> { Ok(()) }
+    /// # async fn test() {
+    /// let delivery = Delivery::of(OrderPlaced { quantity: 2 });
+    /// assert!(reserve(delivery).await.is_ok());
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn of(event: E) -> Self {
+        Delivery { event, envelope: Envelope::of::<E>("test"), metadata: Metadata::new("test", 1) }
+    }
+}
+
+impl<E> Delivery<E> {
+    pub(crate) fn new(event: E, envelope: Envelope, metadata: Metadata) -> Self {
+        Delivery { event, envelope, metadata }
+    }
+}

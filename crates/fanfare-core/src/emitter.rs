@@ -1,0 +1,100 @@
+//! The typed front of a publisher.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::{
+    Context, Destination, DynPublisher, EncodeError, Event, IntoEvents, Message, PendingEvent,
+    PublishError, PublishReport, Publisher,
+};
+
+/// Publishes a service's events: gives each its id, time and [`Context`], and hands it to a
+/// [`Publisher`]. Cheap to clone.
+///
+/// ```
+/// # use fanfare_core::{Emitter, EmitError, Event, Publisher};
+/// # #[derive(Event, serde::Serialize)]
+/// # #[event(type = "shop.orders.OrderPlaced.v1", topic = "orders", key = order_id)]
+/// # struct OrderPlaced { order_id: String }
+/// # async fn example(publisher: impl Publisher + 'static) -> Result<(), EmitError> {
+/// let orders = Emitter::new("orders", publisher);
+/// let id = orders.emit(&OrderPlaced { order_id: "o-1".into() }).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Emitter {
+    source: Arc<str>,
+    publisher: Arc<dyn DynPublisher>,
+}
+
+/// An event was not published.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// It could not be written.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// It could not be sent.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+impl EmitError {
+    /// Whether emitting the same event later may succeed.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, EmitError::Publish(error) if error.is_retryable())
+    }
+}
+
+impl Emitter {
+    /// An emitter for `service`, whose name becomes the events' `source`.
+    pub fn new(service: impl Into<Arc<str>>, publisher: impl Publisher + 'static) -> Self {
+        Emitter { source: service.into(), publisher: Arc::new(publisher) }
+    }
+
+    /// Publishes one event to its topic and gives its id.
+    ///
+    /// # Errors
+    /// [`EmitError`] if it could not be written, or was not accepted after the publisher's retries.
+    pub async fn emit<E: Event>(&self, event: &E) -> Result<String, EmitError> {
+        self.one(PendingEvent::new(event, Destination::Topic(E::TOPIC.into()))?).await
+    }
+
+    /// Sends a task to the queue of one service, point to point, and gives its id.
+    ///
+    /// # Errors
+    /// As [`emit`](Self::emit).
+    pub async fn send<E: Event>(&self, service: &str, task: &E) -> Result<String, EmitError> {
+        self.one(PendingEvent::new(task, Destination::Queue(service.into()))?).await
+    }
+
+    /// Publishes many events in as few requests as their destinations allow.
+    ///
+    /// # Errors
+    /// [`EncodeError`] if one cannot be written; then none is sent. What became of each one that
+    /// was sent is in the report.
+    pub async fn emit_all(&self, events: impl IntoEvents) -> Result<PublishReport, EncodeError> {
+        let mut pending = Vec::new();
+        events.append_to(&mut pending)?;
+        let sealed: Result<Vec<_>, _> = pending.into_iter().map(|event| self.seal(event)).collect();
+        Ok(self.publisher.publish_boxed(&sealed?).await)
+    }
+
+    async fn one(&self, pending: PendingEvent) -> Result<String, EmitError> {
+        let message = self.seal(pending)?;
+        self.publisher.publish_boxed(std::slice::from_ref(&message)).await.into_result()?;
+        Ok(message.id)
+    }
+
+    fn seal(&self, pending: PendingEvent) -> Result<Message, EncodeError> {
+        pending.seal(Uuid::now_v7(), &self.source, Context::current())
+    }
+}
+
+impl std::fmt::Debug for Emitter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Emitter").field("source", &self.source).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,306 @@
+//! Envelope in: one forward pass over the body.
+//!
+//! [`Opened::open`] reads the attributes up to `data`, where the tag is known (we write it
+//! first); [`Opened::read`] then hands the very same position to the handler's type and picks up
+//! what stands behind. Nothing is parsed twice, except that of a foreign event which puts
+//! `data` before its `type` the data is first skipped.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+
+use super::Envelope;
+use crate::Context;
+
+/// Why a body is not an event that can be handled. Messages name fields and types, never values.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The body is not a JSON object, or its JSON is broken before the data was reached.
+    #[error("the body is not a CloudEvents JSON object: {0}")]
+    NotJson(String),
+    /// A required attribute is missing, or an attribute has a form that CloudEvents does not allow.
+    #[error("CloudEvents attribute `{attribute}` {problem}")]
+    Attribute {
+        /// Name of the attribute on the wire.
+        attribute: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The data does not fit the type that handles it.
+    #[error("the data of {tag} does not fit its handler's type: at `{path}`: {problem}")]
+    Data {
+        /// The event's type tag.
+        tag: String,
+        /// Path of the field within the data; `.` is the data itself.
+        path: String,
+        /// What was expected there.
+        problem: String,
+    },
+}
+
+/// A body whose envelope has been read, and whose data still waits for its type.
+#[derive(Debug)]
+pub struct Opened<'a> {
+    envelope: Envelope,
+    cursor: Cursor<'a>,
+    data: DataAt,
+}
+
+/// Where the data stands.
+#[derive(Debug, Clone, Copy)]
+enum DataAt {
+    /// The cursor is on it; attributes may follow.
+    Cursor,
+    /// It was passed over at this offset, and the whole body has been read.
+    Offset(usize),
+    Missing,
+}
+
+impl<'a> Opened<'a> {
+    /// Reads the envelope of a CloudEvents 1.0 event in structured JSON.
+    ///
+    /// # Errors
+    /// [`DecodeError::NotJson`] and [`DecodeError::Attribute`].
+    pub fn open(body: &'a str) -> Result<Self, DecodeError> {
+        let mut cursor = Cursor::start(body)?;
+        let mut head = Head::default();
+        let mut data = DataAt::Missing;
+        while let Some(name) = cursor.key()? {
+            if name != "data" {
+                head.read(&name, &mut cursor)?;
+            } else if head.is_complete() {
+                return Ok(Opened { envelope: head.finish()?, cursor, data: DataAt::Cursor });
+            } else {
+                data = DataAt::Offset(cursor.at);
+                cursor.value::<IgnoredAny>()?;
+            }
+        }
+        cursor.end()?;
+        Ok(Opened { envelope: head.finish()?, cursor, data })
+    }
+
+    /// The attributes read so far: `id`, `source` and `type` are among them for sure.
+    #[must_use]
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    /// Reads the data as a `T`, and whatever attributes stand behind it.
+    ///
+    /// # Errors
+    /// [`DecodeError::Data`] where the data is missing or does not fit, else as [`open`](Self::open).
+    pub fn read<T: DeserializeOwned>(self) -> Result<(Envelope, T), DecodeError> {
+        let Opened { envelope, mut cursor, data } = self;
+        match data {
+            DataAt::Missing => Err(DecodeError::Data {
+                tag: envelope.tag,
+                path: ".".into(),
+                problem: "there is no `data` (binary `data_base64` is not supported)".into(),
+            }),
+            DataAt::Offset(at) => {
+                let mut cursor = Cursor { at, ..cursor };
+                let value = cursor.data(&envelope.tag)?;
+                Ok((envelope, value))
+            }
+            DataAt::Cursor => {
+                let value = cursor.data(&envelope.tag)?;
+                let mut head = Head::from(envelope);
+                while let Some(name) = cursor.key()? {
+                    head.read(&name, &mut cursor)?;
+                }
+                cursor.end()?;
+                Ok((head.finish()?, value))
+            }
+        }
+    }
+}
+
+/// Attributes as they come, in any order.
+#[derive(Default)]
+struct Head {
+    specversion: bool,
+    id: Option<String>,
+    source: Option<String>,
+    tag: Option<String>,
+    time: Option<Timestamp>,
+    key: Option<String>,
+    context: Context,
+}
+
+impl From<Envelope> for Head {
+    fn from(envelope: Envelope) -> Self {
+        let Envelope { id, source, tag, time, key, context } = envelope;
+        let (id, source, tag) = (Some(id), Some(source), Some(tag));
+        Head { specversion: true, id, source, tag, time, key, context }
+    }
+}
+
+impl Head {
+    fn is_complete(&self) -> bool {
+        self.specversion && self.id.is_some() && self.source.is_some() && self.tag.is_some()
+    }
+
+    /// Takes the value of attribute `name` from `cursor`; unknown attributes are passed over.
+    fn read(&mut self, name: &str, cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
+        let context = &mut self.context;
+        match name {
+            "specversion" => {
+                if cursor.text("specversion")?.as_deref() != Some("1.0") {
+                    return Err(attribute("specversion", "is not \"1.0\""));
+                }
+                self.specversion = true;
+            }
+            "id" => self.id = cursor.text("id")?,
+            "source" => self.source = cursor.text("source")?,
+            "type" => self.tag = cursor.text("type")?,
+            "time" => self.time = cursor.time()?,
+            "partitionkey" => self.key = cursor.text("partitionkey")?,
+            "correlationid" => context.correlation_id = cursor.text("correlationid")?,
+            "causationid" => context.causation_id = cursor.text("causationid")?,
+            "traceparent" => context.traceparent = cursor.text("traceparent")?,
+            "tracestate" => context.tracestate = cursor.text("tracestate")?,
+            "hops" => context.hops = cursor.hops()?,
+            _ => drop(cursor.value::<IgnoredAny>()?),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Envelope, DecodeError> {
+        if !self.specversion {
+            return Err(attribute("specversion", "is missing"));
+        }
+        Ok(Envelope {
+            id: required(self.id, "id")?,
+            source: required(self.source, "source")?,
+            tag: required(self.tag, "type")?,
+            time: self.time,
+            key: self.key,
+            context: self.context,
+        })
+    }
+}
+
+fn required(value: Option<String>, name: &'static str) -> Result<String, DecodeError> {
+    match value {
+        Some(value) if !value.is_empty() => Ok(value),
+        Some(_) => Err(attribute(name, "is empty")),
+        None => Err(attribute(name, "is missing")),
+    }
+}
+
+fn attribute(attribute: &'static str, problem: &str) -> DecodeError {
+    DecodeError::Attribute { attribute, problem: problem.into() }
+}
+
+/// A place in a JSON object, moved forward value by value.
+#[derive(Debug)]
+struct Cursor<'a> {
+    body: &'a str,
+    at: usize,
+    first: bool,
+}
+
+/// A string, borrowed from the body where it has no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a> Cursor<'a> {
+    fn start(body: &'a str) -> Result<Self, DecodeError> {
+        let mut cursor = Cursor { body, at: 0, first: true };
+        cursor
+            .punctuation(b'{')
+            .then_some(cursor)
+            .ok_or_else(|| broken("it does not begin with `{`"))
+    }
+
+    /// The next key, with the cursor on its value; `None` at the object's end.
+    fn key(&mut self) -> Result<Option<Cow<'a, str>>, DecodeError> {
+        if self.punctuation(b'}') {
+            return Ok(None);
+        }
+        if !std::mem::take(&mut self.first) && !self.punctuation(b',') {
+            return Err(broken("`,` or `}` is missing"));
+        }
+        let Text(key) = self.value()?;
+        self.punctuation(b':').then_some(Some(key)).ok_or_else(|| broken("`:` is missing"))
+    }
+
+    fn value<T: Deserialize<'a>>(&mut self) -> Result<T, DecodeError> {
+        self.parse().map_err(|e| broken(expectation(&e)))
+    }
+
+    fn parse<T: Deserialize<'a>>(&mut self) -> serde_json::Result<T> {
+        let mut values = serde_json::Deserializer::from_str(&self.body[self.at..]).into_iter();
+        let value = values.next();
+        self.at += values.byte_offset();
+        value.unwrap_or_else(|| Err(serde::de::Error::custom("the body ends too early")))
+    }
+
+    /// The value as a handler's type. Only a failure pays for finding out where it happened.
+    fn data<T: DeserializeOwned>(&mut self, tag: &str) -> Result<T, DecodeError> {
+        let at = self.at;
+        self.parse().map_err(|error| {
+            let mut json = serde_json::Deserializer::from_str(&self.body[at..]);
+            let (path, error) = match serde_path_to_error::deserialize::<_, T>(&mut json) {
+                // Broken JSON has no path, which shows as `?`.
+                Err(traced) if error.is_data() => (traced.path().to_string(), traced.into_inner()),
+                _ => (".".into(), error),
+            };
+            DecodeError::Data { tag: tag.into(), path, problem: expectation(&error) }
+        })
+    }
+
+    fn text(&mut self, name: &'static str) -> Result<Option<String>, DecodeError> {
+        self.parse().map_err(|_| attribute(name, "is not a string"))
+    }
+
+    fn hops(&mut self) -> Result<u32, DecodeError> {
+        self.parse().map_err(|_| attribute("hops", "is not a number of hops"))
+    }
+
+    fn time(&mut self) -> Result<Option<Timestamp>, DecodeError> {
+        self.parse().map_err(|_| attribute("time", "is not an RFC 3339 time"))
+    }
+
+    fn end(&mut self) -> Result<(), DecodeError> {
+        self.skip_space();
+        let ended = self.at == self.body.len();
+        ended.then_some(()).ok_or_else(|| broken("something follows the object"))
+    }
+
+    /// Steps over `byte` if it is next, white space before it included.
+    fn punctuation(&mut self, byte: u8) -> bool {
+        self.skip_space();
+        let found = self.body.as_bytes().get(self.at) == Some(&byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn skip_space(&mut self) {
+        let rest = &self.body.as_bytes()[self.at..];
+        self.at += rest.iter().take_while(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n')).count();
+    }
+}
+
+fn broken(what: impl Into<String>) -> DecodeError {
+    DecodeError::NotJson(what.into())
+}
+
+/// What a serde error says of the *type*, without the value that it quotes.
+fn expectation(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" at line ").next().unwrap_or_default();
+    if text.starts_with("missing field") || text.starts_with("the body ends") {
+        return text.into();
+    }
+    match text.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("expected {expected}"),
+        None if error.is_data() => "the value is not allowed".into(),
+        None => "the JSON is broken".into(),
+    }
+}

@@ -1,0 +1,57 @@
+//! An event encoded for the wire, and where it goes.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Name of the message attribute that carries the type tag; filter policies match on it.
+pub const TYPE_ATTRIBUTE: &str = "type";
+
+/// Where a message goes. Names are logical: an adapter turns them into ARNs and URLs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Destination {
+    /// To everyone who subscribed to this topic.
+    Topic(String),
+    /// To this one service, point to point.
+    Queue(String),
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Destination::Topic(name) => write!(f, "topic `{name}`"),
+            Destination::Queue(service) => write!(f, "the queue of `{service}`"),
+        }
+    }
+}
+
+/// One encoded event on its way out.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Message {
+    /// Where it goes.
+    pub destination: Destination,
+    /// The event's id: deduplication id on FIFO topics.
+    pub id: String,
+    /// The type tag.
+    pub tag: String,
+    /// What order is kept by: message group on FIFO topics.
+    pub key: String,
+    /// Message attributes, name and value, the type tag as [`TYPE_ATTRIBUTE`] among them.
+    pub attributes: Vec<(String, String)>,
+    /// The envelope with its data, structured JSON.
+    pub body: String,
+}
+
+/// Without body and attributes: payloads stay out of logs.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("destination", &self.destination)
+            .field("id", &self.id)
+            .field("tag", &self.tag)
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}

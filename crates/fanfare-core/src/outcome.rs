@@ -1,0 +1,105 @@
+//! What became of a delivery, and what its host does about it.
+
+use std::{fmt, time::Duration};
+
+use crate::DecodeError;
+
+/// What became of one delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Its handler succeeded, and the events that it returned were published.
+    Handled {
+        /// How many events its handler returned.
+        published: usize,
+    },
+    /// The inbox knew it: its effect was there already.
+    Duplicate,
+    /// It could not be handled, and the policy is to let it go.
+    Ignored(Reason),
+    /// It is in the dead-letter queue now.
+    DeadLettered(Reason),
+    /// It failed and is given back.
+    Failed {
+        /// When it is to come again.
+        after: Duration,
+        /// Why it failed, without payload as far as fanfare's own texts go.
+        error: String,
+    },
+    /// It was not begun, because an earlier one of its group failed.
+    Blocked {
+        /// When it is to come again: together with the failed one.
+        after: Duration,
+    },
+    /// It was not begun, because the host is shutting down.
+    Released,
+}
+
+/// What a host does to settle a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// Done: remove it.
+    Acknowledge,
+    /// Not done: make it visible again after this time.
+    GiveBack {
+        /// How long it stays invisible from now; zero for at once.
+        after: Duration,
+    },
+}
+
+impl Outcome {
+    /// How to settle it.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Outcome::Handled { .. }
+            | Outcome::Duplicate
+            | Outcome::Ignored(_)
+            | Outcome::DeadLettered(_) => Disposition::Acknowledge,
+            Outcome::Failed { after, .. } | Outcome::Blocked { after } => {
+                Disposition::GiveBack { after: *after }
+            }
+            Outcome::Released => Disposition::GiveBack { after: Duration::ZERO },
+        }
+    }
+}
+
+/// Why a delivery can never be handled here; written into the dead-letter queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// Its handler rejected it, with this text.
+    Rejected(String),
+    /// Nobody here handles its type tag.
+    UnknownTag {
+        /// The tag that came.
+        tag: String,
+        /// Another version of it that is handled here.
+        handled: Option<&'static str>,
+    },
+    /// It is no event, or its data does not fit.
+    Undecodable(DecodeError),
+    /// It is the last of so many events, each caused by the one before: a loop.
+    TooManyHops(u32),
+    /// An event that its handler returned can never be published.
+    Unpublishable(String),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Rejected(text) => write!(f, "rejected: {text}"),
+            Reason::UnknownTag { tag, handled: None } => {
+                write!(f, "unknown type tag `{tag}`: no handler")
+            }
+            Reason::UnknownTag { tag, handled: Some(handled) } => {
+                write!(f, "unknown type tag `{tag}`: only {handled} is handled")
+            }
+            Reason::Undecodable(error) => write!(f, "undecodable: {error}"),
+            Reason::TooManyHops(hops) => {
+                write!(f, "{hops} hops: events cause each other in a loop")
+            }
+            Reason::Unpublishable(error) => write!(f, "what follows cannot be published: {error}"),
+        }
+    }
+}

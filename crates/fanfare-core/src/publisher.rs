@@ -1,0 +1,160 @@
+//! The port that events leave by.
+
+use crate::{BoxFuture, Destination, Message};
+
+/// Publishes encoded events.
+///
+/// Contract:
+/// - one outcome per message, in the order of the batch;
+/// - what failed for now is retried by the publisher, alone, a bounded number of times; a
+///   message is reported failed only after that;
+/// - where the destination keeps order per key, a message is sent only after all earlier ones of
+///   its key in the batch were accepted: behind a failed one they are [`PublishError::Blocked`];
+/// - what the destination would refuse or silently drop is refused before anything is sent;
+/// - sending a message again with the same id is safe.
+pub trait Publisher: Send + Sync {
+    /// Publishes `batch`, of any length.
+    fn publish(&self, batch: &[Message]) -> impl Future<Output = PublishReport> + Send;
+}
+
+/// [`Publisher`] as an object, for where bindings are chosen at run time.
+pub trait DynPublisher: Send + Sync {
+    /// [`Publisher::publish`], boxed.
+    fn publish_boxed<'a>(&'a self, batch: &'a [Message]) -> BoxFuture<'a, PublishReport>;
+}
+
+impl<P: Publisher> DynPublisher for P {
+    fn publish_boxed<'a>(&'a self, batch: &'a [Message]) -> BoxFuture<'a, PublishReport> {
+        Box::pin(self.publish(batch))
+    }
+}
+
+/// What became of a batch: one outcome per message, in its order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a batch can fail in part: look at each outcome, or turn the report into a result"]
+pub struct PublishReport {
+    outcomes: Vec<Result<(), PublishError>>,
+}
+
+impl PublishReport {
+    /// A report of these outcomes, one per message.
+    pub fn new(outcomes: Vec<Result<(), PublishError>>) -> Self {
+        PublishReport { outcomes }
+    }
+
+    /// The outcomes, in the order of the batch.
+    #[must_use]
+    pub fn outcomes(&self) -> &[Result<(), PublishError>] {
+        &self.outcomes
+    }
+
+    /// Index and error of each message that was not published.
+    pub fn failures(&self) -> impl Iterator<Item = (usize, &PublishError)> {
+        self.outcomes.iter().enumerate().filter_map(|(i, o)| o.as_ref().err().map(|e| (i, e)))
+    }
+
+    /// How many messages were accepted.
+    #[must_use]
+    pub fn published(&self) -> usize {
+        self.outcomes.iter().filter(|outcome| outcome.is_ok()).count()
+    }
+
+    /// Everything or the first error, for callers to whom a partial success is a failure.
+    ///
+    /// # Errors
+    /// The first error that is not [`PublishError::Blocked`], if any message failed.
+    pub fn into_result(self) -> Result<(), PublishError> {
+        let mut errors = self.outcomes.into_iter().filter_map(Result::err);
+        match errors.next() {
+            None => Ok(()),
+            Some(first) if first == PublishError::Blocked => {
+                Err(errors.find(|e| *e != PublishError::Blocked).unwrap_or(first))
+            }
+            Some(first) => Err(first),
+        }
+    }
+}
+
+/// Why a message was not published.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// It is over a limit of its destination; nothing was sent.
+    #[error("{tag} is not sent: {what} is {actual}, over the limit of {limit} {unit}")]
+    OverLimit {
+        /// The event's type tag.
+        tag: String,
+        /// What is too large.
+        what: &'static str,
+        /// How large it is.
+        actual: usize,
+        /// How large it may be.
+        limit: usize,
+        /// What both are counted in.
+        unit: &'static str,
+    },
+    /// It holds something that its destination refuses; nothing was sent.
+    #[error("{tag} is not sent: {problem}")]
+    Malformed {
+        /// The event's type tag.
+        tag: String,
+        /// What is wrong, without the value.
+        problem: String,
+    },
+    /// The topic or queue does not exist.
+    #[error("{destination} does not exist (as {resource}): provision it first")]
+    NotFound {
+        /// Where the message was to go.
+        destination: Destination,
+        /// The name that the adapter computed for it.
+        resource: String,
+    },
+    /// The credentials do not allow it.
+    #[error(
+        "publishing to {destination} is denied ({code}): check the credentials and their rights"
+    )]
+    Denied {
+        /// Where the message was to go.
+        destination: Destination,
+        /// The service's error code.
+        code: String,
+    },
+    /// The destination refused the message for good.
+    #[error("{destination} refused {tag}: {code}")]
+    Refused {
+        /// Where the message was to go.
+        destination: Destination,
+        /// The event's type tag.
+        tag: String,
+        /// The service's error code.
+        code: String,
+    },
+    /// It was not accepted in the attempts allowed; trying later may help.
+    #[error("{destination} did not accept {tag} in {attempts} attempts, last: {last}")]
+    Unavailable {
+        /// Where the message was to go.
+        destination: Destination,
+        /// The event's type tag.
+        tag: String,
+        /// How often it was tried.
+        attempts: u32,
+        /// What went wrong last.
+        last: String,
+    },
+    /// It was held back, because an earlier one of its key was not published.
+    #[error("held back, because an earlier event of its key was not published")]
+    Blocked,
+}
+
+impl PublishError {
+    /// Whether publishing the same message later may succeed.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::OverLimit { .. } | Self::Malformed { .. } | Self::Refused { .. } => false,
+            // Somebody can create the topic or grant the right: the event need not change.
+            Self::NotFound { .. } | Self::Denied { .. } => true,
+            Self::Unavailable { .. } | Self::Blocked => true,
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The system as a whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fanfare_core::{HandledType, Router, tag};
+
+use crate::{Bindings, Kind, Plan, PlannedQueue, PlannedSubscription, PlannedTopic};
+
+/// Most value combinations in an SNS filter policy; ours has one key, so it is the number of
+/// event types that one service may take from one topic.
+/// <https://docs.aws.amazon.com/sns/latest/dg/subscription-filter-policy-constraints.html>
+const MAX_FAMILIES: usize = 150;
+
+/// Longest queue name, the suffix `.fifo` included; topics may be longer.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html>
+const MAX_QUEUE_NAME: usize = 80;
+
+/// The topics and services of a system.
+#[derive(Debug, Clone)]
+pub struct Topology {
+    bindings: Bindings,
+    services: BTreeMap<String, Vec<HandledType>>,
+}
+
+/// A topology that cannot exist on AWS.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TopologyError {
+    /// A service handles events of a topic that nobody declared.
+    #[error(
+        "`{service}` handles {tag} of topic `{topic}`, which is not declared: add .topic(\"{topic}\", Kind::Standard) or Kind::Fifo"
+    )]
+    UnknownTopic {
+        /// The service.
+        service: String,
+        /// The tag that it handles.
+        tag: &'static str,
+        /// The topic that the tag belongs to.
+        topic: &'static str,
+    },
+    /// A name does not fit AWS.
+    #[error(
+        "`{name}` is no name for a queue or topic: letters, digits, `-` and `_`, at most {MAX_QUEUE_NAME} characters with `.fifo`"
+    )]
+    BadName {
+        /// The name that was computed.
+        name: String,
+    },
+    /// One filter policy would have too many values.
+    #[error(
+        "`{service}` handles {count} event types of topic `{topic}`: an SNS filter policy takes {MAX_FAMILIES}"
+    )]
+    TooManyTypes {
+        /// The service.
+        service: String,
+        /// The topic.
+        topic: String,
+        /// How many event types it handles.
+        count: usize,
+    },
+}
+
+impl Topology {
+    /// An empty topology of `system`, whose name begins all names on AWS.
+    #[must_use]
+    pub fn new(system: &str) -> Self {
+        Topology { bindings: Bindings::new(system), services: BTreeMap::new() }
+    }
+
+    /// Declares a topic and what carries it.
+    #[must_use]
+    pub fn topic(self, topic: impl Into<String>, kind: Kind) -> Self {
+        Topology { bindings: self.bindings.topic(topic, kind), ..self }
+    }
+
+    /// Declares a service by its router: its name, and the events that it wants. Two routers of
+    /// one name are one service.
+    #[must_use]
+    pub fn service<S: Clone + Send + Sync + 'static>(mut self, router: &Router<S>) -> Self {
+        let handled = self.services.entry(router.name().into()).or_default();
+        handled.extend_from_slice(router.handled());
+        self
+    }
+
+    /// The names and kinds, for publishers and workers.
+    #[must_use]
+    pub fn bindings(&self) -> Bindings {
+        let fifo_only = self.services.keys().filter(|service| {
+            let kinds = self.kinds(service);
+            kinds.contains(&Kind::Fifo) && !kinds.contains(&Kind::Standard)
+        });
+        fifo_only.fold(self.bindings.clone(), |bindings, service| bindings.fifo_service(service))
+    }
+
+    /// The kinds of queues that `service` needs: a standard topic cannot feed a FIFO queue, so
+    /// one for each kind of topic that it subscribes to. Empty for a service that handles nothing.
+    #[must_use]
+    pub fn kinds(&self, service: &str) -> BTreeSet<Kind> {
+        let handled = self.services.get(service).into_iter().flatten();
+        handled.map(|handled| self.bindings.topic_kind(handled.topic)).collect()
+    }
+
+    /// What has to exist on AWS.
+    ///
+    /// # Errors
+    /// [`TopologyError`], the first that is found.
+    pub fn plan(&self) -> Result<Plan, TopologyError> {
+        let mut topics = Vec::new();
+        for (topic, &kind) in self.bindings.declared() {
+            let name = checked(self.bindings.topic_name(topic))?;
+            topics.push(PlannedTopic { topic: topic.clone(), name, kind });
+        }
+        let (mut queues, mut subscriptions) = (Vec::new(), Vec::new());
+        for (service, handled) in &self.services {
+            for kind in self.kinds(service) {
+                queues.push(PlannedQueue {
+                    service: service.clone(),
+                    name: checked(self.bindings.queue_name(service, kind))?,
+                    dead_letter_name: checked(self.bindings.dead_letter_queue_name(service, kind))?,
+                    kind,
+                });
+            }
+            for (topic, families) in self.wanted(service, handled)? {
+                let kind = self.bindings.topic_kind(topic);
+                subscriptions.push(PlannedSubscription {
+                    topic_name: self.bindings.topic_name(topic),
+                    queue_name: self.bindings.queue_name(service, kind),
+                    families: families.into_iter().map(String::from).collect(),
+                });
+            }
+        }
+        Ok(Plan { topics, queues, subscriptions })
+    }
+
+    /// What `service` wants, by topic.
+    fn wanted<'a>(
+        &self,
+        service: &str,
+        handled: &'a [HandledType],
+    ) -> Result<BTreeMap<&'a str, BTreeSet<&'a str>>, TopologyError> {
+        let mut wanted: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for &HandledType { tag, topic, .. } in handled {
+            if !self.bindings.declared().contains_key(topic) {
+                return Err(TopologyError::UnknownTopic { service: service.into(), tag, topic });
+            }
+            wanted.entry(topic).or_default().insert(tag::family(tag));
+        }
+        match wanted.iter().find(|(_, families)| families.len() > MAX_FAMILIES) {
+            None => Ok(wanted),
+            Some((topic, families)) => Err(TopologyError::TooManyTypes {
+                service: service.into(),
+                topic: (*topic).into(),
+                count: families.len(),
+            }),
+        }
+    }
+}
+
+fn checked(name: String) -> Result<String, TopologyError> {
+    let stem = name.strip_suffix(".fifo").unwrap_or(&name);
+    let fits = !stem.is_empty()
+        && name.len() <= MAX_QUEUE_NAME
+        && stem.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if fits { Ok(name) } else { Err(TopologyError::BadName { name }) }
+}
