@@ -1,1 +1,30 @@
-//! stub
+//! fanfare on AWS: SNS topics fanned out to SQS queues.
+//!
+//! | to … | see |
+//! |---|---|
+//! | connect | [`Aws`] |
+//! | publish | [`AwsPublisher`], under a [`fanfare_core::Emitter`] |
+//! | consume a queue for ever | [`Worker`] |
+//! | create topics, queues and subscriptions | [`provision`] |
+//!
+//! The SDK's own retries are switched off: there is one retry layer, here, because it has to
+//! handle single entries of a batch anyway. Nothing is looked up when a service starts: names,
+//! ARNs and URLs are computed from the account, the Region and the
+//! [`Bindings`](fanfare_topology::Bindings).
+
+mod aws;
+mod dead_letters;
+mod failure;
+mod limits;
+mod provision;
+mod publisher;
+mod queue;
+mod signals;
+mod worker;
+
+pub use aws::{Aws, ConfigError};
+pub use provision::{Change, ProvisionError, Provisioned, provision};
+pub use publisher::AwsPublisher;
+pub use queue::Queue;
+pub use signals::interrupted;
+pub use worker::{Worker, WorkerError};

@@ -1,0 +1,181 @@
+//! The connection: clients, account and Region.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_config::{
+    BehaviorVersion, SdkConfig, retry::RetryConfig,
+    stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
+};
+use fanfare_topology::{Bindings, Kind};
+
+use crate::Queue;
+
+/// How long one request may take; a request that takes longer is taken as failed and tried again.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest that a receive waits for a message.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html>
+pub(crate) const LONG_POLL: Duration = Duration::from_secs(20);
+
+/// An account in a Region, with clients for SNS and SQS. Cheap to clone.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use fanfare_aws::Aws;
+///
+/// let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+/// let aws = Aws::new(&config, "123456789012")?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Aws {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    sns: aws_sdk_sns::Client,
+    sqs: aws_sdk_sqs::Client,
+    polling: aws_sdk_sqs::Client,
+    account: String,
+    region: String,
+    endpoint: Option<String>,
+}
+
+/// The configuration lacks something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// No Region is set.
+    #[error("no AWS Region is set: set AWS_REGION, or the Region in the SDK's configuration")]
+    NoRegion,
+    /// The account id is not one.
+    #[error("`{0}` is no AWS account id: 12 digits, needed to compute ARNs without asking AWS")]
+    BadAccount(String),
+}
+
+impl Aws {
+    /// Clients made from `config`, whose credentials, HTTP client and endpoint they keep;
+    /// retries and time-outs are fanfare's. No request is made.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the Region is missing or `account` is not an account id.
+    pub fn new(config: &SdkConfig, account: &str) -> Result<Self, ConfigError> {
+        let region = config.region().ok_or(ConfigError::NoRegion)?.to_string();
+        if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(ConfigError::BadAccount(account.into()));
+        }
+        let tuned = |timeout| {
+            let timeouts = TimeoutConfig::builder().operation_timeout(timeout).build();
+            config
+                .to_builder()
+                .behavior_version(config.behavior_version().unwrap_or(BehaviorVersion::latest()))
+                .retry_config(RetryConfig::disabled())
+                .timeout_config(timeouts)
+                .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+                .build()
+        };
+        let (quick, patient) = (tuned(REQUEST_TIMEOUT), tuned(LONG_POLL + REQUEST_TIMEOUT));
+        Ok(Aws {
+            inner: Arc::new(Inner {
+                sns: aws_sdk_sns::Client::new(&quick),
+                sqs: aws_sdk_sqs::Client::new(&quick),
+                polling: aws_sdk_sqs::Client::new(&patient),
+                account: account.into(),
+                region,
+                endpoint: config.endpoint_url().map(|url| url.trim_end_matches('/').into()),
+            }),
+        })
+    }
+
+    /// The queue of `service` that takes events of `kind`, for a [`Worker`](crate::Worker).
+    #[must_use]
+    pub fn queue(&self, bindings: &Bindings, service: &str, kind: Kind) -> Queue {
+        Queue::new(self.clone(), bindings, service, kind)
+    }
+
+    pub(crate) fn sns(&self) -> &aws_sdk_sns::Client {
+        &self.inner.sns
+    }
+
+    pub(crate) fn sqs(&self) -> &aws_sdk_sqs::Client {
+        &self.inner.sqs
+    }
+
+    /// The client for long polls: it waits longer before it gives a request up.
+    pub(crate) fn polling(&self) -> &aws_sdk_sqs::Client {
+        &self.inner.polling
+    }
+
+    pub(crate) fn topic_arn(&self, name: &str) -> String {
+        self.arn("sns", name)
+    }
+
+    pub(crate) fn queue_arn(&self, name: &str) -> String {
+        self.arn("sqs", name)
+    }
+
+    pub(crate) fn queue_url(&self, name: &str) -> String {
+        let Inner { account, region, endpoint, .. } = &*self.inner;
+        match endpoint {
+            Some(endpoint) => format!("{endpoint}/{account}/{name}"),
+            None => format!("https://sqs.{region}.{}/{account}/{name}", self.partition().1),
+        }
+    }
+
+    fn arn(&self, service: &str, name: &str) -> String {
+        let Inner { account, region, .. } = &*self.inner;
+        format!("arn:{}:{service}:{region}:{account}:{name}", self.partition().0)
+    }
+
+    /// The partition of the Region, and its domain.
+    fn partition(&self) -> (&'static str, &'static str) {
+        match self.inner.region.split('-').next() {
+            Some("cn") => ("aws-cn", "amazonaws.com.cn"),
+            _ if self.inner.region.starts_with("us-gov-") => ("aws-us-gov", "amazonaws.com"),
+            _ => ("aws", "amazonaws.com"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_config::Region;
+
+    fn config(region: &'static str) -> SdkConfig {
+        SdkConfig::builder().region(Region::new(region)).build()
+    }
+
+    #[test]
+    fn names_become_arns_and_urls_without_a_request() {
+        let aws = Aws::new(&config("eu-central-1"), "123456789012").unwrap();
+        assert_eq!(
+            aws.topic_arn("shop-orders"),
+            "arn:aws:sns:eu-central-1:123456789012:shop-orders"
+        );
+        assert_eq!(
+            aws.queue_url("shop-products"),
+            "https://sqs.eu-central-1.amazonaws.com/123456789012/shop-products"
+        );
+        let china = Aws::new(&config("cn-north-1"), "123456789012").unwrap();
+        assert_eq!(china.queue_arn("q"), "arn:aws-cn:sqs:cn-north-1:123456789012:q");
+        assert_eq!(china.queue_url("q"), "https://sqs.cn-north-1.amazonaws.com.cn/123456789012/q");
+        let config =
+            config("us-east-1").to_builder().endpoint_url("http://127.0.0.1:4566/").build();
+        let local = Aws::new(&config, "000000000000").unwrap();
+        assert_eq!(local.queue_url("q"), "http://127.0.0.1:4566/000000000000/q");
+    }
+
+    #[test]
+    fn what_the_configuration_lacks_is_named() {
+        assert_eq!(
+            Aws::new(&SdkConfig::builder().build(), "123456789012").unwrap_err(),
+            ConfigError::NoRegion
+        );
+        for bad in ["", "12345", "12345678901a", "1234567890123"] {
+            let error = Aws::new(&config("us-east-1"), bad).unwrap_err();
+            assert_eq!(error, ConfigError::BadAccount(bad.into()));
+        }
+    }
+}

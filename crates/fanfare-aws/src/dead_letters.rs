@@ -1,0 +1,149 @@
+//! The dead-letter queue.
+
+use std::collections::HashMap;
+
+use aws_sdk_sqs::types::MessageAttributeValue;
+use aws_smithy_types::Blob;
+use fanfare_core::{Attribute, Attributes, BoxError, DeadLetter, DeadLetterError, DeadLetters};
+
+use crate::{
+    Queue,
+    failure::Failure,
+    limits::{ATTRIBUTES, SQS_BYTES, is_allowed, legal_id},
+};
+
+/// Attributes that a dead letter gets, the most telling first: where not all fit, because the
+/// message brought many of its own, the last are left out.
+const REASON: &str = "dead-letter-reason";
+const EVENT_ID: &str = "dead-letter-event-id";
+const RECEIVE_COUNT: &str = "dead-letter-receive-count";
+
+/// Bytes of a reason that are kept.
+const REASON_BYTES: usize = 1_024;
+
+/// Sends to the queue's dead-letter queue, with reason, event id and receive count as attributes.
+#[derive(Debug, Clone)]
+pub(crate) struct SqsDeadLetters {
+    queue: Queue,
+}
+
+impl SqsDeadLetters {
+    pub(crate) fn of(queue: &Queue) -> Self {
+        SqsDeadLetters { queue: queue.clone() }
+    }
+}
+
+impl DeadLetters for SqsDeadLetters {
+    async fn put(&self, letter: DeadLetter<'_>) -> Result<(), DeadLetterError> {
+        let metadata = &letter.delivery.metadata;
+        let mut request = self
+            .queue
+            .aws
+            .sqs()
+            .send_message()
+            .queue_url(&self.queue.dead_letter_url)
+            .message_body(&letter.delivery.body)
+            .set_message_attributes(Some(sdk_attributes(&attributes(&letter))?));
+        if self.queue.is_fifo() {
+            // With the event id alone, a second reject within 5 minutes would be swallowed.
+            let event_id = letter.event_id.unwrap_or_default();
+            let unique = format!("{event_id}/{}/{}", metadata.message_id, metadata.attempt);
+            request = request
+                .message_group_id(metadata.group.as_deref().unwrap_or("none"))
+                .message_deduplication_id(legal_id(&unique));
+        }
+        let sent = request.send().await;
+        sent.map(drop).map_err(|error| BoxError::from(Failure::of(&error).to_string()).into())
+    }
+}
+
+/// The message's own attributes, and as many of ours as fit.
+fn attributes(letter: &DeadLetter<'_>) -> Attributes {
+    let mut attributes = letter.delivery.attributes.clone();
+    // A redriven letter that is rejected again brings the old ones.
+    attributes.retain(|name, _| ![REASON, EVENT_ID, RECEIVE_COUNT].contains(&name.as_str()));
+    let weigh = |name: &str, a: &Attribute| name.len() + a.data_type().len() + a.value_len();
+    let own: usize = attributes.iter().map(|(name, attribute)| weigh(name, attribute)).sum();
+    let mut room = SQS_BYTES.saturating_sub(letter.delivery.body.len() + own);
+    let count = letter.delivery.metadata.attempt.to_string();
+    let ours = [
+        (REASON, Some(Attribute::text(plain(&letter.reason.to_string())))),
+        (EVENT_ID, letter.event_id.map(|id| Attribute::text(plain(id)))),
+        (RECEIVE_COUNT, Some(Attribute::Text { data_type: "Number".into(), value: count })),
+    ];
+    for (name, attribute) in ours {
+        let Some(attribute) = attribute else { continue };
+        let weight = weigh(name, &attribute);
+        if attributes.len() < ATTRIBUTES && weight <= room {
+            room -= weight;
+            attributes.insert(name.into(), attribute);
+        } else {
+            let message_id = &letter.delivery.metadata.message_id;
+            tracing::warn!(%message_id, reason = %letter.reason, "no room for {name} on the dead letter");
+        }
+    }
+    attributes
+}
+
+/// Text as an attribute takes it: no control characters, not too long, not empty.
+fn plain(text: &str) -> String {
+    let mut plain: String =
+        text.chars().map(|c| if is_allowed(c) { c } else { '\u{FFFD}' }).collect();
+    plain.truncate(plain.floor_char_boundary(REASON_BYTES));
+    if plain.is_empty() { "-".into() } else { plain }
+}
+
+fn sdk_attributes(
+    attributes: &Attributes,
+) -> Result<HashMap<String, MessageAttributeValue>, BoxError> {
+    let convert = |(name, attribute): (&String, &Attribute)| {
+        let builder = MessageAttributeValue::builder().data_type(attribute.data_type());
+        let value = match attribute {
+            Attribute::Binary { value, .. } => builder.binary_value(Blob::new(value.clone())),
+            other => builder.string_value(other.as_str().unwrap_or_default()),
+        };
+        Ok((name.clone(), value.build()?))
+    };
+    attributes.iter().map(convert).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fanfare_core::{Metadata, RawDelivery, Reason};
+
+    fn with_own(count: usize) -> RawDelivery {
+        let mut delivery = RawDelivery::new("{}", Metadata::new("m-1", 3));
+        for i in 0..count {
+            delivery.attributes.insert(format!("own-{i}"), Attribute::text("x"));
+        }
+        delivery
+    }
+
+    fn names(delivery: &RawDelivery) -> Vec<String> {
+        let reason = Reason::Rejected("sold out".into());
+        let attributes = attributes(&DeadLetter::new(delivery, &reason, Some("e-1")));
+        attributes.into_keys().filter(|name| !name.starts_with("own")).collect()
+    }
+
+    #[test]
+    fn a_letter_says_why_which_event_and_how_often() {
+        assert_eq!(names(&with_own(1)), [EVENT_ID, REASON, RECEIVE_COUNT]);
+    }
+
+    #[test]
+    fn where_not_all_fit_the_reason_stays_longest() {
+        assert_eq!(names(&with_own(8)), [EVENT_ID, REASON]);
+        assert_eq!(names(&with_own(9)), [REASON]);
+        assert!(names(&with_own(10)).is_empty());
+        let full = RawDelivery::new("x".repeat(SQS_BYTES), Metadata::new("m-1", 1));
+        assert!(names(&full).is_empty());
+    }
+
+    #[test]
+    fn a_reason_is_made_to_fit_an_attribute() {
+        assert_eq!(plain("a\u{0}b"), "a\u{FFFD}b");
+        assert_eq!(plain(""), "-");
+        assert!(plain(&"ü".repeat(2_000)).len() <= REASON_BYTES);
+    }
+}

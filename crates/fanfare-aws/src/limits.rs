@@ -1,0 +1,149 @@
+//! What SNS and SQS accept, checked before anything is sent.
+
+use fanfare_core::{Message, PublishError};
+use sha2::{Digest, Sha256};
+
+/// Entries in one batch request, of SNS and SQS alike.
+/// <https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html>
+pub(crate) const BATCH_ENTRIES: usize = 10;
+
+/// Bytes of an SNS message with its attributes, and of a whole `PublishBatch`. A topic's
+/// `MaximumMessageSize` may raise it; this is the default.
+/// <https://docs.aws.amazon.com/sns/latest/dg/large-message-payloads.html>
+pub(crate) const SNS_BYTES: usize = 262_144;
+
+/// Bytes of an SQS message with its attributes, and of a whole `SendMessageBatch`.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
+pub(crate) const SQS_BYTES: usize = 1_048_576;
+
+/// Message attributes; with raw delivery SNS *discards* a message that has more, and says so to
+/// nobody. <https://docs.aws.amazon.com/sns/latest/dg/sns-message-attributes.html>
+pub(crate) const ATTRIBUTES: usize = 10;
+
+/// Seconds for which a message can be invisible, counted from its receive.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html>
+pub(crate) const VISIBILITY_SECONDS: u64 = 43_200;
+
+/// Characters of a message group or deduplication id.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
+const ID_CHARACTERS: usize = 128;
+
+/// Characters of an attribute name.
+const NAME_CHARACTERS: usize = 256;
+
+/// What a message weighs: its body, and each attribute's name, data type and value.
+pub(crate) fn size(message: &Message) -> usize {
+    let attributes = message.attributes.iter();
+    let attributes = attributes.map(|(name, value)| name.len() + "String".len() + value.len());
+    message.body.len() + attributes.sum::<usize>()
+}
+
+/// Refuses what the service would refuse, or silently drop; `bytes` is its limit.
+pub(crate) fn check(message: &Message, bytes: usize) -> Result<(), PublishError> {
+    let tag = || message.tag.clone();
+    let over = |what, actual, limit, unit| PublishError::OverLimit {
+        tag: tag(),
+        what,
+        actual,
+        limit,
+        unit,
+    };
+    let malformed = |problem: String| Err(PublishError::Malformed { tag: tag(), problem });
+    let count = message.attributes.len();
+    if count > ATTRIBUTES {
+        return Err(over("the number of its message attributes", count, ATTRIBUTES, "attributes"));
+    }
+    for (name, value) in &message.attributes {
+        if !is_attribute_name(name) {
+            return malformed(format!(
+                "`{name}` is no attribute name: letters, digits, `_`, `-` and single dots, at most {NAME_CHARACTERS}"
+            ));
+        }
+        if value.is_empty() {
+            return malformed(format!(
+                "its attribute `{name}` is empty, which SNS and SQS refuse: do not filter by fields that can be empty"
+            ));
+        }
+        if let Some(c) = value.chars().find(|c| !is_allowed(*c)) {
+            return malformed(format!(
+                "its attribute `{name}` has the character U+{:04X}, which SNS and SQS refuse",
+                c as u32
+            ));
+        }
+    }
+    if message.body.is_empty() {
+        return malformed("its body is empty".into());
+    }
+    if let Some(c) = message.body.chars().find(|c| !is_allowed(*c)) {
+        return malformed(format!(
+            "its body has the character U+{:04X}, which SNS and SQS refuse",
+            c as u32
+        ));
+    }
+    let size = size(message);
+    if size > bytes {
+        return Err(over("its size with attributes", size, bytes, "bytes"));
+    }
+    Ok(())
+}
+
+/// The characters of XML 1.0, which is what both services take.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
+pub(crate) fn is_allowed(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)
+}
+
+fn is_attribute_name(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    (1..=NAME_CHARACTERS).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+        && !name.starts_with('.')
+        && !name.ends_with('.')
+        && !name.contains("..")
+        && !lower.starts_with("aws.")
+        && !lower.starts_with("amazon.")
+}
+
+/// A message group or deduplication id for `text`: itself where it is legal, else a hash of it.
+/// The envelope keeps the original.
+pub(crate) fn legal_id(text: &str) -> String {
+    let legal =
+        (1..=ID_CHARACTERS).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    if legal { text.into() } else { format!("sha256:{}", hex::encode(Sha256::digest(text))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_illegal_group_id_is_hashed_and_a_legal_one_kept() {
+        assert_eq!(legal_id("order-1!~"), "order-1!~");
+        assert_eq!(legal_id(&"x".repeat(128)).len(), 128);
+        for illegal in ["", "with space", "schlüssel", &"x".repeat(129)] {
+            let hashed = legal_id(illegal);
+            assert!(hashed.starts_with("sha256:") && hashed.len() == 71, "{illegal}: {hashed}");
+        }
+        assert_ne!(legal_id("with space"), legal_id("with  space"));
+    }
+
+    #[test]
+    fn attribute_names_follow_the_services_rules() {
+        for good in ["type", "a.b", "A-1_2"] {
+            assert!(is_attribute_name(good), "{good}");
+        }
+        for bad in ["", ".a", "a.", "a..b", "AWS.x", "amazon.x", "a b", "ä"] {
+            assert!(!is_attribute_name(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn characters_outside_of_xml_are_found() {
+        for bad in ['\0', '\u{8}', '\u{FFFE}', '\u{FFFF}'] {
+            assert!(!is_allowed(bad), "{bad:?}");
+        }
+        for good in ['\t', '\n', '\r', ' ', 'é', '\u{FFFD}', '😀'] {
+            assert!(is_allowed(good), "{good:?}");
+        }
+    }
+}

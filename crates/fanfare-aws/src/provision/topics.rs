@@ -1,0 +1,34 @@
+//! Topics.
+
+use fanfare_topology::{Kind, PlannedTopic};
+
+use super::{ProvisionError, Provisioned, failed};
+use crate::{
+    Aws,
+    failure::{Class, Failure},
+};
+
+pub(super) async fn ensure(
+    aws: &Aws,
+    topic: &PlannedTopic,
+    report: &mut Provisioned,
+) -> Result<(), ProvisionError> {
+    let resource = format!("topic {}", topic.name);
+    // CreateTopic would not say whether it was there.
+    let found = aws.sns().get_topic_attributes().topic_arn(aws.topic_arn(&topic.name)).send().await;
+    match found {
+        Ok(_) => {
+            report.unchanged += 1;
+            return Ok(());
+        }
+        Err(error) if Failure::of(&error).class == Class::NotFound => {}
+        Err(error) => return Err(failed("reading", &resource)(error)),
+    }
+    let mut request = aws.sns().create_topic().name(&topic.name);
+    if topic.kind == Kind::Fifo {
+        request = request.attributes("FifoTopic", "true");
+    }
+    request.send().await.map_err(failed("creating", &resource))?;
+    report.created(resource);
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! Where a lane's messages go: one request to it, one result per entry.
+
+use std::collections::HashMap;
+
+use aws_sdk_sns::types::{MessageAttributeValue as SnsAttribute, PublishBatchRequestEntry};
+use aws_sdk_sqs::types::{MessageAttributeValue as SqsAttribute, SendMessageBatchRequestEntry};
+use aws_smithy_types::error::operation::BuildError;
+use fanfare_core::{Destination, Message};
+use fanfare_topology::{Bindings, Kind};
+
+use crate::{
+    Aws,
+    failure::{Class, Failure},
+    limits::{SNS_BYTES, SQS_BYTES, legal_id},
+};
+
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    aws: &'a Aws,
+    address: Address,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Address {
+    TopicArn(String),
+    QueueUrl(String),
+}
+
+impl<'a> Target<'a> {
+    pub(super) fn of(aws: &'a Aws, bindings: &Bindings, destination: &Destination) -> Self {
+        let (address, kind) = match destination {
+            Destination::Queue(service) => {
+                let kind = bindings.task_kind(service);
+                (Address::QueueUrl(aws.queue_url(&bindings.queue_name(service, kind))), kind)
+            }
+            Destination::Topic(topic) => {
+                let arn = aws.topic_arn(&bindings.topic_name(topic));
+                (Address::TopicArn(arn), bindings.topic_kind(topic))
+            }
+            // `Destination` may grow: a publisher that does not know a kind refuses it as missing.
+            other => (Address::TopicArn(aws.topic_arn(&other.to_string())), Kind::Standard),
+        };
+        Target { aws, address, kind }
+    }
+
+    pub(super) fn is_ordered(&self) -> bool {
+        self.kind == Kind::Fifo
+    }
+
+    /// The most bytes of a message and of a batch.
+    pub(super) fn bytes(&self) -> usize {
+        match self.address {
+            Address::TopicArn(_) => SNS_BYTES,
+            Address::QueueUrl(_) => SQS_BYTES,
+        }
+    }
+
+    /// Its ARN or URL.
+    pub(super) fn resource(&self) -> &str {
+        match &self.address {
+            Address::TopicArn(address) | Address::QueueUrl(address) => address,
+        }
+    }
+
+    /// One batch request; one result per message, in order.
+    pub(super) async fn send(&self, messages: &[&Message]) -> Vec<Result<(), Failure>> {
+        let answer = match &self.address {
+            Address::TopicArn(arn) => self.publish(arn, messages).await,
+            Address::QueueUrl(url) => self.enqueue(url, messages).await,
+        };
+        match answer {
+            Err(failure) => vec![Err(failure); messages.len()],
+            Ok(mut entries) => (0..messages.len())
+                .map(|i| {
+                    let unanswered =
+                        || Err(Failure::transient("the answer left this entry out", ""));
+                    entries.remove(&i.to_string()).unwrap_or_else(unanswered)
+                })
+                .collect(),
+        }
+    }
+
+    async fn publish(&self, arn: &str, messages: &[&Message]) -> Result<Entries, Failure> {
+        let entry = |(i, message): (usize, &&Message)| -> Result<_, BuildError> {
+            let mut entry =
+                PublishBatchRequestEntry::builder().id(i.to_string()).message(&message.body);
+            for (name, value) in &message.attributes {
+                let value =
+                    SnsAttribute::builder().data_type("String").string_value(value).build()?;
+                entry = entry.message_attributes(name, value);
+            }
+            if self.is_ordered() {
+                entry = entry
+                    .message_group_id(legal_id(&message.key))
+                    .message_deduplication_id(legal_id(&message.id));
+            }
+            entry.build()
+        };
+        let entries: Result<_, _> = messages.iter().enumerate().map(entry).collect();
+        let request = self.aws.sns().publish_batch().topic_arn(arn);
+        let request =
+            request.set_publish_batch_request_entries(Some(entries.map_err(unbuildable)?));
+        let answer = request.send().await.map_err(|error| Failure::of(&error))?;
+        let accepted = answer.successful().iter().filter_map(|entry| entry.id());
+        let failed = answer.failed().iter().map(|entry| {
+            let failure = Failure::of_entry(entry.code(), entry.message(), entry.sender_fault());
+            (entry.id().to_string(), Err(failure))
+        });
+        Ok(accepted.map(|id| (id.to_string(), Ok(()))).chain(failed).collect())
+    }
+
+    async fn enqueue(&self, url: &str, messages: &[&Message]) -> Result<Entries, Failure> {
+        let entry = |(i, message): (usize, &&Message)| -> Result<_, BuildError> {
+            let mut entry = SendMessageBatchRequestEntry::builder()
+                .id(i.to_string())
+                .message_body(&message.body);
+            for (name, value) in &message.attributes {
+                let value =
+                    SqsAttribute::builder().data_type("String").string_value(value).build()?;
+                entry = entry.message_attributes(name, value);
+            }
+            if self.is_ordered() {
+                entry = entry
+                    .message_group_id(legal_id(&message.key))
+                    .message_deduplication_id(legal_id(&message.id));
+            }
+            entry.build()
+        };
+        let entries: Result<_, _> = messages.iter().enumerate().map(entry).collect();
+        let request = self.aws.sqs().send_message_batch().queue_url(url);
+        let request = request.set_entries(Some(entries.map_err(unbuildable)?));
+        let answer = request.send().await.map_err(|error| Failure::of(&error))?;
+        let accepted = answer.successful().iter().map(|entry| entry.id());
+        let failed = answer.failed().iter().map(|entry| {
+            let failure = Failure::of_entry(entry.code(), entry.message(), entry.sender_fault());
+            (entry.id().to_string(), Err(failure))
+        });
+        Ok(accepted.map(|id| (id.to_string(), Ok(()))).chain(failed).collect())
+    }
+}
+
+/// Results by entry id.
+type Entries = HashMap<String, Result<(), Failure>>;
+
+fn unbuildable(error: BuildError) -> Failure {
+    Failure { class: Class::Refused, code: "InvalidParameter".into(), message: error.to_string() }
+}

@@ -1,0 +1,36 @@
+//! One service's queue.
+
+use fanfare_topology::{Bindings, Kind};
+
+use crate::Aws;
+
+/// One queue of one service, with its dead-letter queue: computed, not looked up. Made by
+/// [`Aws::queue`].
+#[derive(Clone, Debug)]
+pub struct Queue {
+    pub(crate) aws: Aws,
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+    pub(crate) url: String,
+    pub(crate) dead_letter_url: String,
+}
+
+impl Queue {
+    pub(crate) fn new(aws: Aws, bindings: &Bindings, service: &str, kind: Kind) -> Self {
+        let name = bindings.queue_name(service, kind);
+        let url = aws.queue_url(&name);
+        let dead_letter_url = aws.queue_url(&bindings.dead_letter_queue_name(service, kind));
+        Queue { aws, kind, name, url, dead_letter_url }
+    }
+
+    /// Its name on AWS.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it keeps order per group.
+    pub(crate) fn is_fifo(&self) -> bool {
+        self.kind == Kind::Fifo
+    }
+}

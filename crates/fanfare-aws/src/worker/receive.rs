@@ -1,0 +1,68 @@
+//! One long poll, and what SQS's messages are to us.
+
+use std::time::Duration;
+
+use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName as System};
+use fanfare_core::{Attribute, Attributes, Backoff, Metadata, RawDelivery};
+use jiff::Timestamp;
+
+use crate::{Queue, aws::LONG_POLL, failure::Failure};
+
+/// Between failed receives.
+pub(super) const BACKOFF: Backoff =
+    Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+
+/// A delivery and what settles it.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) delivery: RawDelivery,
+    pub(super) receipt: String,
+}
+
+/// Waits up to 20 s for up to `most` messages, at most 10.
+pub(super) async fn receive(queue: &Queue, most: usize) -> Result<Vec<Received>, Failure> {
+    let answer = queue
+        .aws
+        .polling()
+        .receive_message()
+        .queue_url(&queue.url)
+        .max_number_of_messages(i32::try_from(most).unwrap_or(1))
+        .wait_time_seconds(i32::try_from(LONG_POLL.as_secs()).unwrap_or(0))
+        .message_attribute_names("All")
+        .message_system_attribute_names(System::ApproximateReceiveCount)
+        .message_system_attribute_names(System::SentTimestamp)
+        .message_system_attribute_names(System::MessageGroupId)
+        .send()
+        .await
+        .map_err(|error| Failure::of(&error))?;
+    let messages = answer.messages.unwrap_or_default();
+    Ok(messages.into_iter().map(|message| received(message, queue.is_fifo())).collect())
+}
+
+fn received(message: Message, ordered: bool) -> Received {
+    let system = message.attributes.unwrap_or_default();
+    let number = |name| system.get(&name).and_then(|value| value.parse::<i64>().ok());
+    let attempt =
+        number(System::ApproximateReceiveCount).and_then(|count| u32::try_from(count).ok());
+    let mut metadata = Metadata::new(message.message_id.unwrap_or_default(), attempt.unwrap_or(1));
+    metadata.sent_at =
+        number(System::SentTimestamp).and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    // On a standard queue a group marks a tenant, and promises no order.
+    metadata.group = system.get(&System::MessageGroupId).filter(|_| ordered).cloned();
+    let mut delivery = RawDelivery::new(message.body.unwrap_or_default(), metadata);
+    delivery.attributes = attributes(message.message_attributes.unwrap_or_default());
+    Received { delivery, receipt: message.receipt_handle.unwrap_or_default() }
+}
+
+fn attributes(attributes: impl IntoIterator<Item = (String, MessageAttributeValue)>) -> Attributes {
+    let convert = |attribute: MessageAttributeValue| {
+        let data_type = attribute.data_type;
+        match attribute.binary_value {
+            Some(bytes) => Attribute::Binary { data_type, value: bytes.into_inner() },
+            None => {
+                Attribute::Text { data_type, value: attribute.string_value.unwrap_or_default() }
+            }
+        }
+    };
+    attributes.into_iter().map(|(name, attribute)| (name, convert(attribute))).collect()
+}
