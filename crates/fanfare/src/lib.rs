@@ -1,1 +1,20 @@
-//! stub
+#![doc = include_str!("../README.md")]
+
+pub use fanfare_core::*;
+
+/// Which topics there are, what carries them, and who wants what.
+pub mod topology {
+    pub use fanfare_topology::*;
+}
+
+/// SNS and SQS: publisher, worker, provisioning.
+#[cfg(feature = "aws")]
+pub mod aws {
+    pub use fanfare_aws::*;
+}
+
+/// SNS and SQS in the process, for tests and first steps.
+#[cfg(feature = "sim")]
+pub mod sim {
+    pub use fanfare_sim::*;
+}

@@ -1,2 +1,146 @@
-//! stub
-fn main() {}
+//! The shop: orders, products and delivery, joined by events and knowing nothing of each other.
+//!
+//! Without a command it plays through what events are good for, on the simulator, and ends by
+//! itself; it fails if anything was lost or happened twice.
+
+// In a binary nothing is reachable from outside; `pub` says what a module offers.
+#![allow(unreachable_pub)]
+
+mod ground;
+mod journal;
+mod running;
+mod services;
+mod story;
+mod tally;
+mod topology;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use fanfare::{Emitter, aws};
+
+use crate::{
+    ground::Ground,
+    running::Shop,
+    services::orders::{OrderBook, OrderPlaced},
+};
+
+#[derive(Parser)]
+#[command(version, about = "A shop of three services joined by events")]
+struct Arguments {
+    /// Where to run: simulator, localstack, aws, or a URL such as http://127.0.0.1:4566
+    #[arg(long, global = true, default_value = "simulator")]
+    on: Ground,
+
+    /// Begins all names on AWS, so that several shops can share an account
+    #[arg(long, global = true, default_value = "shop")]
+    system: String,
+
+    /// AWS account id; emulators have 000000000000
+    #[arg(long, global = true, env = "AWS_ACCOUNT_ID")]
+    account: Option<String>,
+
+    /// AWS Region
+    #[arg(long, global = true, env = "AWS_REGION")]
+    region: Option<String>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Create topics, queues and subscriptions, or mend what differs
+    Provision,
+    /// Run one service as a worker until it is interrupted
+    Run { service: Service },
+    /// Place orders
+    Place {
+        /// How many
+        #[arg(long, default_value_t = 1)]
+        orders: u32,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Service {
+    Orders,
+    Products,
+    Delivery,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|_| "error".into()))
+        .with_writer(std::io::stderr)
+        .init();
+    match run(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            #[allow(clippy::print_stderr)]
+            {
+                eprintln!("shop: {error:#}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let Arguments { on, system, account, region, command } = arguments;
+    if command.is_some() && on.is_ephemeral() {
+        anyhow::bail!(
+            "the simulator inside this process would be gone with it: name a server with --on \
+             (cargo run -p fanfare-sim -- --port 4566 gives one at http://127.0.0.1:4566)"
+        );
+    }
+    let aws = on.connect(account.as_deref(), region.as_deref()).await?;
+    match command {
+        None => {
+            // A stage of its own, so that two runs on one server do not meet.
+            let stage =
+                if on.is_ephemeral() { system } else { format!("{system}-{}", std::process::id()) };
+            story::tell(Shop::new(aws, &stage)).await
+        }
+        Some(Command::Provision) => {
+            journal::note(aws::provision(&aws, &topology::topology(&system)).await?);
+            Ok(())
+        }
+        Some(Command::Run { service }) => {
+            let shop = Shop::new(aws, &system);
+            let until = aws::interrupted();
+            let ended = match service {
+                Service::Orders => shop.run("orders", shop.orders(), until).await,
+                Service::Products => shop.run("products", shop.products(), until).await,
+                Service::Delivery => shop.run("delivery", shop.delivery(), until).await,
+            };
+            Ok(ended.map_err(|error| hinted(error, "shop provision"))?)
+        }
+        Some(Command::Place { orders }) => {
+            let shop = Shop::new(aws, &system);
+            place(&OrderBook::default(), &shop.emitter("orders"), orders).await
+        }
+    }
+}
+
+fn hinted(error: aws::WorkerError, command: &str) -> anyhow::Error {
+    match error {
+        aws::WorkerError::NoQueue { .. } => {
+            anyhow::anyhow!("{error} (`{command}`, with the same --on)")
+        }
+        other => other.into(),
+    }
+}
+
+async fn place(book: &OrderBook, events: &Emitter, orders: u32) -> anyhow::Result<()> {
+    let run = std::process::id();
+    for number in 1..=orders {
+        let product_id = ["mug", "teapot", "kettle"][number as usize % 3].to_string();
+        let order_id = format!("o-{run}-{number}");
+        book.place(events, &OrderPlaced { order_id, product_id, quantity: 1 }).await?;
+    }
+    Ok(())
+}
