@@ -1,0 +1,303 @@
+//! Real services on the simulator, for the tests of those who use fanfare.
+//!
+//! Under paused time a test runs retries, visibility time-outs and long polls of any length in
+//! milliseconds, and there is nothing to sleep for: [`Harness::quiet`] waits until all is done.
+//!
+//! ```
+//! use fanfare_core::{Delivery, Event, EventType, HandlerError, IntoEvents, Router};
+//! use fanfare_testkit::Harness;
+//! use fanfare_topology::{Kind, Topology};
+//!
+//! #[derive(Event, serde::Serialize, serde::Deserialize)]
+//! #[event(type = "shop.orders.OrderPlaced.v1", topic = "orders", key = order_id)]
+//! struct OrderPlaced { order_id: String }
+//!
+//! #[derive(Event, serde::Serialize, serde::Deserialize)]
+//! #[event(type = "shop.delivery.DeliveryStarted.v1", topic = "deliveries", key = order_id)]
+//! struct DeliveryStarted { order_id: String }
+//!
+//! async fn start_delivery(order: Delivery<OrderPlaced>) -> Result<impl IntoEvents, HandlerError> {
+//!     if order.metadata.attempt < 3 {
+//!         return Err(HandlerError::retry("no driver"));
+//!     }
+//!     Ok(DeliveryStarted { order_id: order.event.order_id })
+//! }
+//!
+//! # fn main() {
+//! # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+//! #     .block_on(a_delivery_is_started_as_soon_as_there_is_a_driver());
+//! # }
+//! // #[tokio::test(start_paused = true)]
+//! async fn a_delivery_is_started_as_soon_as_there_is_a_driver() {
+//!     let delivery: Router = Router::new("delivery").on(start_delivery);
+//!     let topology = Topology::new("shop")
+//!         .topic("orders", Kind::Standard)
+//!         .topic("deliveries", Kind::Standard)
+//!         .service(&delivery);
+//!     let mut harness = Harness::new(topology).await.unwrap();
+//!     harness.start(delivery);
+//!
+//!     harness.emitter("orders").emit(&OrderPlaced { order_id: "o-1".into() }).await.unwrap();
+//!     harness.quiet().await.unwrap();
+//!
+//!     assert_eq!(harness.counts("delivery").retried, 2);
+//!     assert_eq!(harness.published::<DeliveryStarted>()[0].order_id, "o-1");
+//!     assert!(harness.counts("delivery").dead_letters.is_empty());
+//! }
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use fanfare_aws::{Aws, AwsPublisher, ConfigError, ProvisionError, Worker, WorkerError, provision};
+use fanfare_core::{
+    Consumer, Emitter, EventType, Message, Opened, Outcome, PublishReport, Publisher,
+};
+use fanfare_sim::Sim;
+use fanfare_topology::{Bindings, Topology};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How long [`Harness::quiet`] waits, on tokio's clock: longer than any visibility time-out.
+const PATIENCE: Duration = Duration::from_secs(13 * 3_600);
+
+/// The simulator's account.
+const ACCOUNT: &str = "000000000000";
+
+/// The simulator, a topology on it, and the services that run there.
+pub struct Harness {
+    sim: Sim,
+    aws: Aws,
+    topology: Topology,
+    bindings: Bindings,
+    running: BTreeMap<String, Vec<Running>>,
+    log: Arc<Mutex<Log>>,
+}
+
+/// One worker on one queue.
+struct Running {
+    queue: String,
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), WorkerError>>,
+}
+
+#[derive(Default)]
+struct Log {
+    published: Vec<Message>,
+    counts: BTreeMap<String, Counts>,
+}
+
+/// What a service did, by delivery.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Handled, and what followed was published.
+    pub handled: usize,
+    /// Known to the inbox.
+    pub duplicates: usize,
+    /// Failed and given back.
+    pub retried: usize,
+    /// Why each dead letter was given up.
+    pub dead_letters: Vec<String>,
+}
+
+/// The harness cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HarnessError {
+    /// Messages are still there after 13 hours on tokio's clock.
+    #[error(
+        "not quiet after {PATIENCE:?}: {waiting:?} hold messages; does a handler fail for ever?"
+    )]
+    NotQuiet {
+        /// Queues that are not empty.
+        waiting: Vec<String>,
+    },
+    /// The topology cannot exist.
+    #[error(transparent)]
+    Provision(#[from] ProvisionError),
+    /// The simulator's configuration was not accepted.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A worker ended by itself.
+    #[error("the worker of `{service}` ended: {reason}")]
+    Ended {
+        /// The service.
+        service: String,
+        /// Its error, or how its task ended.
+        reason: String,
+    },
+}
+
+impl Harness {
+    /// A new simulator with everything that `topology` needs.
+    ///
+    /// # Errors
+    /// [`HarnessError::Provision`] if the topology cannot exist.
+    pub async fn new(topology: Topology) -> Result<Self, HarnessError> {
+        let sim = Sim::new();
+        let aws = Aws::new(&sim.sdk_config(), ACCOUNT)?;
+        provision(&aws, &topology).await?;
+        let bindings = topology.bindings();
+        let (running, log) = (BTreeMap::new(), Arc::default());
+        Ok(Harness { sim, aws, topology, bindings, running, log })
+    }
+
+    /// Runs a service: a worker on each of its queues. The harness publishes what its handlers
+    /// return and counts what becomes of its deliveries; state and inbox are the consumer's own.
+    pub fn start(&mut self, consumer: impl Into<Consumer>) {
+        let consumer = consumer.into();
+        let service = consumer.name().to_string();
+        let (log, name) = (Arc::clone(&self.log), service.clone());
+        let consumer = consumer.publisher(self.publisher()).observe(move |_, outcome| {
+            lock(&log).counts.entry(name.clone()).or_default().add(outcome);
+        });
+        for kind in self.topology.kinds(&service) {
+            let queue = self.aws.queue(&self.bindings, &service, kind);
+            let name = queue.name().to_string();
+            let stop = CancellationToken::new();
+            let shutdown = stop.clone().cancelled_owned();
+            let task = tokio::spawn(Worker::new(queue).run(consumer.clone(), shutdown));
+            let running = Running { queue: name, stop, task };
+            self.running.entry(service.clone()).or_default().push(running);
+        }
+    }
+
+    /// Stops a service and waits until it has drained; its queues go on filling.
+    ///
+    /// # Errors
+    /// [`HarnessError::Ended`] if a worker of it had ended by itself.
+    pub async fn stop(&mut self, service: &str) -> Result<(), HarnessError> {
+        for Running { stop, task, .. } in self.running.remove(service).unwrap_or_default() {
+            stop.cancel();
+            ended(service, task).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the queues of all running services are empty: everything that was published
+    /// has been handled, retried to its end or dead-lettered, and so has what followed from it.
+    /// Queues of services that are stopped, and dead-letter queues, do not count.
+    ///
+    /// # Errors
+    /// [`HarnessError::NotQuiet`] after 13 hours on tokio's clock, [`HarnessError::Ended`] if a
+    /// worker has ended.
+    pub async fn quiet(&mut self) -> Result<(), HarnessError> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let mut changes = self.sim.changes();
+        loop {
+            changes.mark_unchanged();
+            self.check_running().await?;
+            let waiting = self.waiting();
+            if waiting.is_empty() {
+                return Ok(());
+            }
+            if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
+                return Err(HarnessError::NotQuiet { waiting });
+            }
+        }
+    }
+
+    /// Publishes as `service` does.
+    #[must_use]
+    pub fn emitter(&self, service: &str) -> Emitter {
+        Emitter::new(service, self.publisher())
+    }
+
+    /// The events of type `E` that were published, in order, by emitters and handlers alike.
+    #[must_use]
+    pub fn published<E: EventType + DeserializeOwned>(&self) -> Vec<E> {
+        let log = lock(&self.log);
+        let of_type = log.published.iter().filter(|message| message.tag == E::TAG);
+        let read = |message: &Message| Opened::open(&message.body).ok()?.read::<E>().ok();
+        of_type.filter_map(|message| Some(read(message)?.1)).collect()
+    }
+
+    /// What `service` did so far.
+    #[must_use]
+    pub fn counts(&self, service: &str) -> Counts {
+        lock(&self.log).counts.get(service).cloned().unwrap_or_default()
+    }
+
+    /// The simulator: for faults, request counts, and a look into queues.
+    #[must_use]
+    pub fn sim(&self) -> &Sim {
+        &self.sim
+    }
+
+    /// The connection that the services use.
+    #[must_use]
+    pub fn aws(&self) -> &Aws {
+        &self.aws
+    }
+
+    /// A publisher whose messages [`published`](Self::published) shows.
+    fn publisher(&self) -> Recording {
+        let publisher = AwsPublisher::new(self.aws.clone(), self.bindings.clone());
+        Recording { publisher, log: Arc::clone(&self.log) }
+    }
+
+    /// Queues of running services that hold messages.
+    fn waiting(&self) -> Vec<String> {
+        let queues = self.running.values().flatten().map(|running| &running.queue);
+        let holds = |queue: &&String| self.sim.queue_stats(queue).is_some_and(|s| s.total() > 0);
+        queues.filter(holds).cloned().collect()
+    }
+
+    async fn check_running(&mut self) -> Result<(), HarnessError> {
+        let is_over =
+            |running: &[Running]| running.iter().any(|running| running.task.is_finished());
+        let over = self.running.iter().find(|(_, running)| is_over(running));
+        let Some(service) = over.map(|(service, _)| service.clone()) else { return Ok(()) };
+        self.stop(&service).await?;
+        Err(HarnessError::Ended { service, reason: "its task is over".into() })
+    }
+}
+
+async fn ended(
+    service: &str,
+    task: JoinHandle<Result<(), WorkerError>>,
+) -> Result<(), HarnessError> {
+    let reason = match task.await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    Err(HarnessError::Ended { service: service.into(), reason })
+}
+
+impl Counts {
+    fn add(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Handled { .. } => self.handled += 1,
+            Outcome::Duplicate => self.duplicates += 1,
+            Outcome::Failed { .. } => self.retried += 1,
+            Outcome::DeadLettered(reason) => self.dead_letters.push(reason.to_string()),
+            _ => {}
+        }
+    }
+}
+
+/// A publisher that keeps what was accepted.
+#[derive(Clone)]
+struct Recording {
+    publisher: AwsPublisher,
+    log: Arc<Mutex<Log>>,
+}
+
+impl Publisher for Recording {
+    async fn publish(&self, batch: &[Message]) -> PublishReport {
+        let report = self.publisher.publish(batch).await;
+        let accepted = batch.iter().zip(report.outcomes()).filter(|(_, outcome)| outcome.is_ok());
+        lock(&self.log).published.extend(accepted.map(|(message, _)| message.clone()));
+        report
+    }
+}
+
+fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
+    log.lock().unwrap_or_else(PoisonError::into_inner)
+}
