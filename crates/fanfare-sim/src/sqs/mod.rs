@@ -6,6 +6,8 @@ mod fifo;
 mod message;
 mod move_task;
 mod queue;
+#[cfg(test)]
+mod queue_properties;
 mod receive;
 mod redrive;
 mod send;
