@@ -1,11 +1,25 @@
 //! The connection: clients, account and Region.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use aws_config::{
     BehaviorVersion, SdkConfig, retry::RetryConfig,
     stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
 };
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        interceptors::{Intercept, context::BeforeTransmitInterceptorContextRef},
+        runtime_components::RuntimeComponents,
+    },
+};
+use aws_smithy_types::config_bag::ConfigBag;
 use fanfare_topology::{Bindings, Kind};
 
 use crate::Queue;
@@ -40,6 +54,27 @@ struct Inner {
     account: String,
     region: String,
     endpoint: Option<String>,
+    requests: Requests,
+}
+
+/// Counts what goes out.
+#[derive(Debug, Clone, Default)]
+struct Requests(Arc<AtomicU64>);
+
+impl Intercept for Requests {
+    fn name(&self) -> &'static str {
+        "fanfare::Requests"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
 }
 
 /// The configuration lacks something.
@@ -76,11 +111,18 @@ impl Aws {
                 .build()
         };
         let (quick, patient) = (tuned(REQUEST_TIMEOUT), tuned(LONG_POLL + REQUEST_TIMEOUT));
+        let requests = Requests::default();
+        let sns = aws_sdk_sns::config::Builder::from(&quick).interceptor(requests.clone());
+        let sqs = |config: &SdkConfig| {
+            let config = aws_sdk_sqs::config::Builder::from(config).interceptor(requests.clone());
+            aws_sdk_sqs::Client::from_conf(config.build())
+        };
         Ok(Aws {
             inner: Arc::new(Inner {
-                sns: aws_sdk_sns::Client::new(&quick),
-                sqs: aws_sdk_sqs::Client::new(&quick),
-                polling: aws_sdk_sqs::Client::new(&patient),
+                sns: aws_sdk_sns::Client::from_conf(sns.build()),
+                sqs: sqs(&quick),
+                polling: sqs(&patient),
+                requests,
                 account: account.into(),
                 region,
                 endpoint: config.endpoint_url().map(|url| url.trim_end_matches('/').into()),
@@ -92,6 +134,12 @@ impl Aws {
     #[must_use]
     pub fn queue(&self, bindings: &Bindings, service: &str, kind: Kind) -> Queue {
         Queue::new(self.clone(), bindings, service, kind)
+    }
+
+    /// How many requests have been sent to AWS, by this value and its clones: what AWS bills.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.inner.requests.0.load(Ordering::Relaxed)
     }
 
     pub(crate) fn sns(&self) -> &aws_sdk_sns::Client {

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_sqs::types::MessageAttributeValue;
+use aws_sdk_sqs::types::{Message, MessageAttributeValue};
 use aws_smithy_types::Blob;
 use fanfare_core::{Attribute, Attributes, BoxError, DeadLetter, DeadLetterError, DeadLetters};
 
 use crate::{
     Queue,
     failure::Failure,
-    limits::{ATTRIBUTES, SQS_BYTES, is_allowed, legal_id},
+    limits::{ATTRIBUTES, BATCH_ENTRIES, SQS_BYTES, is_allowed, legal_id},
 };
 
 /// Attributes that a dead letter gets, the most telling first: where not all fit, because the
@@ -54,6 +54,43 @@ impl DeadLetters for SqsDeadLetters {
         }
         let sent = request.send().await;
         sent.map(drop).map_err(|error| BoxError::from(Failure::of(&error).to_string()).into())
+    }
+}
+
+/// A message in a dead-letter queue, as [`Queue::dead_letters`] shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Parked {
+    /// Why it was given up; none if SQS itself moved it, after too many receives.
+    pub reason: Option<String>,
+    /// The event's id, where the body could be read that far.
+    pub event_id: Option<String>,
+    /// How often it had been received then.
+    pub receive_count: Option<u32>,
+}
+
+impl Queue {
+    /// Looks at up to 10 messages in this queue's dead-letter queue and leaves them there: for
+    /// tests and operators, not for processing.
+    ///
+    /// # Errors
+    /// [`DeadLetterError`] if they cannot be read.
+    pub async fn dead_letters(&self) -> Result<Vec<Parked>, DeadLetterError> {
+        let request = self.aws.sqs().receive_message().queue_url(&self.dead_letter_url);
+        let most = i32::try_from(BATCH_ENTRIES).unwrap_or(1);
+        let request = request.max_number_of_messages(most).message_attribute_names("All");
+        let answer = request.visibility_timeout(0).send().await;
+        let answer = answer.map_err(|error| BoxError::from(Failure::of(&error).to_string()))?;
+        let parked = |message: Message| {
+            let attributes = message.message_attributes.unwrap_or_default();
+            let text = |name| attributes.get(name).and_then(|a| a.string_value.clone());
+            Parked {
+                reason: text(REASON),
+                event_id: text(EVENT_ID),
+                receive_count: text(RECEIVE_COUNT).and_then(|count| count.parse().ok()),
+            }
+        };
+        Ok(answer.messages.unwrap_or_default().into_iter().map(parked).collect())
     }
 }
 

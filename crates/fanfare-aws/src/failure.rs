@@ -103,7 +103,8 @@ fn by_code(code: &str, status: u16) -> Class {
         | "InternalError"
         | "InternalFailure"
         | "ServiceUnavailable"
-        | "RequestTimeout" => Class::Transient,
+        | "RequestTimeout"
+        | "QueueDeletedRecently" => Class::Transient,
         _ if short.contains("Throttl") => Class::Transient,
         _ => by_status(status),
     }

@@ -23,7 +23,8 @@ mod signals;
 mod worker;
 
 pub use aws::{Aws, ConfigError};
-pub use provision::{Change, ProvisionError, Provisioned, provision};
+pub use dead_letters::Parked;
+pub use provision::{Change, ProvisionError, Provisioned, deprovision, provision};
 pub use publisher::AwsPublisher;
 pub use queue::Queue;
 pub use signals::interrupted;

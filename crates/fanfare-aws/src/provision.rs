@@ -45,8 +45,8 @@ pub enum Change {
         /// The attribute's name on AWS.
         attribute: &'static str,
     },
-    /// Nobody wants it any more: only subscriptions whose service lost its last handler for the
-    /// topic. Queues and topics are never removed, they may hold messages.
+    /// Nobody wants it any more. [`provision`] removes only subscriptions whose service lost its
+    /// last handler for the topic: queues may hold messages.
     Removed {
         /// What it was.
         resource: String,
@@ -110,6 +110,25 @@ pub async fn provision(aws: &Aws, topology: &Topology) -> Result<Provisioned, Pr
     }
     for topic in &plan.topics {
         subscriptions::ensure(aws, topic, &plan, &mut report).await?;
+    }
+    Ok(report)
+}
+
+/// Removes everything that [`provision`] creates for `topology`, messages included: for the
+/// stage of a test or a demonstration. What is not there is passed over.
+///
+/// # Errors
+/// [`ProvisionError`] at the first step that fails.
+pub async fn deprovision(aws: &Aws, topology: &Topology) -> Result<Provisioned, ProvisionError> {
+    let plan = topology.plan()?;
+    let mut report = Provisioned::default();
+    for topic in &plan.topics {
+        topics::remove(aws, topic, &mut report).await?;
+    }
+    for queue in &plan.queues {
+        for name in [&queue.name, &queue.dead_letter_name] {
+            queues::remove(aws, name, &mut report).await?;
+        }
     }
     Ok(report)
 }

@@ -98,6 +98,20 @@ async fn ensure_queue(
     Ok(())
 }
 
+pub(super) async fn remove(
+    aws: &Aws,
+    name: &str,
+    report: &mut Provisioned,
+) -> Result<(), ProvisionError> {
+    let resource = format!("queue {name}");
+    match aws.sqs().delete_queue().queue_url(aws.queue_url(name)).send().await {
+        Ok(_) => report.removed(resource),
+        Err(error) if Failure::of(&error).class == Class::NotFound => {}
+        Err(error) => return Err(failed("removing", &resource)(error)),
+    }
+    Ok(())
+}
+
 fn label(name: &Name) -> &'static str {
     match name {
         Name::RedrivePolicy => "RedrivePolicy",

@@ -6,7 +6,10 @@ use fanfare_topology::{Plan, PlannedTopic};
 use serde_json::json;
 
 use super::{ProvisionError, Provisioned, failed, same_json};
-use crate::Aws;
+use crate::{
+    Aws,
+    failure::{Class, Failure},
+};
 
 /// Makes sure that the services' queues are subscribed to `topic` just as planned.
 pub(super) async fn ensure(
@@ -54,8 +57,8 @@ pub(super) async fn ensure(
     Ok(())
 }
 
-/// The topic's subscriptions: queue ARN to subscription ARN.
-async fn list(
+/// The topic's subscriptions: queue ARN to subscription ARN. None if the topic is not there.
+pub(super) async fn list(
     aws: &Aws,
     topic_arn: &str,
     name: &str,
@@ -64,8 +67,10 @@ async fn list(
     let request = aws.sns().list_subscriptions_by_topic().topic_arn(topic_arn);
     let mut pages = request.into_paginator().send();
     while let Some(page) = pages.next().await {
-        let page =
-            page.map_err(failed("reading the subscriptions of", &format!("topic {name}")))?;
+        let page = match page {
+            Err(error) if Failure::of(&error).class == Class::NotFound => break,
+            page => page.map_err(failed("reading the subscriptions of", &format!("topic {name}")))?,
+        };
         let pairs = page.subscriptions.unwrap_or_default().into_iter();
         present.extend(pairs.filter_map(|s| Some((s.endpoint?, s.subscription_arn?))));
     }

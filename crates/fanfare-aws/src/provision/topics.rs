@@ -2,7 +2,7 @@
 
 use fanfare_topology::{Kind, PlannedTopic};
 
-use super::{ProvisionError, Provisioned, failed};
+use super::{ProvisionError, Provisioned, failed, subscriptions};
 use crate::{
     Aws,
     failure::{Class, Failure},
@@ -30,5 +30,23 @@ pub(super) async fn ensure(
     }
     request.send().await.map_err(failed("creating", &resource))?;
     report.created(resource);
+    Ok(())
+}
+
+pub(super) async fn remove(
+    aws: &Aws,
+    topic: &PlannedTopic,
+    report: &mut Provisioned,
+) -> Result<(), ProvisionError> {
+    let resource = format!("topic {}", topic.name);
+    let arn = aws.topic_arn(&topic.name);
+    for subscription in subscriptions::list(aws, &arn, &topic.name).await?.into_values() {
+        let request = aws.sns().unsubscribe().subscription_arn(subscription);
+        request.send().await.map_err(failed("removing a subscription of", &resource))?;
+    }
+    // SNS says nothing if it is not there.
+    let request = aws.sns().delete_topic().topic_arn(arn);
+    request.send().await.map_err(failed("removing", &resource))?;
+    report.removed(resource);
     Ok(())
 }
