@@ -18,3 +18,8 @@ pub mod aws {
 pub mod sim {
     pub use fanfare_sim::*;
 }
+
+/// The project's README, so that its examples are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -16,12 +16,12 @@ mod topology;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, builder::PossibleValuesParser};
 use fanfare::{Emitter, aws};
 
 use crate::{
     ground::Ground,
-    running::Shop,
+    running::{SERVICES, Shop},
     services::orders::{OrderBook, OrderPlaced},
 };
 
@@ -53,20 +53,16 @@ enum Command {
     /// Create topics, queues and subscriptions, or mend what differs
     Provision,
     /// Run one service as a worker until it is interrupted
-    Run { service: Service },
+    Run {
+        #[arg(value_parser = PossibleValuesParser::new(SERVICES))]
+        service: String,
+    },
     /// Place orders
     Place {
         /// How many
         #[arg(long, default_value_t = 1)]
         orders: u32,
     },
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Service {
-    Orders,
-    Products,
-    Delivery,
 }
 
 #[tokio::main]
@@ -111,13 +107,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Some(Command::Run { service }) => {
             let shop = Shop::new(aws, &system);
-            let until = aws::interrupted();
-            let ended = match service {
-                Service::Orders => shop.run("orders", shop.orders(), until).await,
-                Service::Products => shop.run("products", shop.products(), until).await,
-                Service::Delivery => shop.run("delivery", shop.delivery(), until).await,
-            };
-            Ok(ended.map_err(|error| hinted(error, "shop provision"))?)
+            let worker = aws::Worker::new(shop.queue(&service));
+            let ended = worker.run(shop.consumer(&service)?, aws::interrupted()).await;
+            ended.map_err(|error| hinted(error, "shop provision"))
         }
         Some(Command::Place { orders }) => {
             let shop = Shop::new(aws, &system);

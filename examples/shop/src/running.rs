@@ -1,7 +1,11 @@
 //! The shop on a connection: its services as workers, and its publisher.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
+use anyhow::bail;
 use fanfare::{
     Backoff, Consumer, Emitter, MemoryInbox, Message, PublishReport, Publisher,
     aws::{Aws, AwsPublisher, Queue, Worker, WorkerError},
@@ -20,6 +24,9 @@ use crate::{
     topology::topology,
 };
 
+/// The services, by the names of their routers.
+pub const SERVICES: [&str; 3] = ["orders", "products", "delivery"];
+
 /// How much of each product the shop begins with.
 pub const STOCK: u32 = 100;
 
@@ -33,7 +40,7 @@ pub struct Shop {
     pub tally: Tally,
     pub published: Published,
     bindings: Bindings,
-    inboxes: [MemoryInbox; 3],
+    inbox: MemoryInbox,
 }
 
 impl Shop {
@@ -49,20 +56,25 @@ impl Shop {
             deliveries: Deliveries::default(),
             tally: Tally::default(),
             bindings,
-            inboxes: [(); 3].map(|()| MemoryInbox::default()),
+            inbox: MemoryInbox::default(),
         }
     }
 
-    pub fn orders(&self) -> Consumer {
-        self.consumer(orders::router().with_state(self.book.clone()), 0)
-    }
-
-    pub fn products(&self) -> Consumer {
-        self.consumer(products::router().with_state(self.stock.clone()), 1)
-    }
-
-    pub fn delivery(&self) -> Consumer {
-        self.consumer(delivery::router().with_state(self.deliveries.clone()), 2)
+    /// One of [`SERVICES`] with its state, and what every service of the shop has around it.
+    pub fn consumer(&self, service: &str) -> anyhow::Result<Consumer> {
+        let consumer = match service {
+            "orders" => orders::router().with_state(self.book.clone()),
+            "products" => products::router().with_state(self.stock.clone()),
+            "delivery" => delivery::router().with_state(self.deliveries.clone()),
+            other => bail!("there is no service `{other}`, only {}", SERVICES.join(", ")),
+        };
+        let tally = self.tally.clone();
+        let second = Duration::from_secs(1);
+        Ok(consumer
+            .publisher(self.published.clone())
+            .inbox(self.inbox.clone())
+            .retry(Backoff::new(second, second * 10))
+            .observe(move |_, outcome| tally.count(outcome)))
     }
 
     pub fn emitter(&self, service: &'static str) -> Emitter {
@@ -73,33 +85,13 @@ impl Shop {
         self.aws.queue(&self.bindings, service, Kind::Standard)
     }
 
-    /// Runs one service until `shutdown`.
-    pub async fn run(
-        &self,
-        service: &str,
-        consumer: Consumer,
-        shutdown: impl Future<Output = ()>,
-    ) -> Result<(), WorkerError> {
-        Worker::new(self.queue(service)).run(consumer, shutdown).await
-    }
-
     /// Starts one service in the background.
-    pub fn start(&self, service: &'static str, consumer: Consumer) -> Started {
+    pub fn start(&self, service: &str) -> anyhow::Result<Started> {
         let stop = CancellationToken::new();
+        let worker = Worker::new(self.queue(service));
         let shutdown = stop.clone().cancelled_owned();
-        let task = tokio::spawn(Worker::new(self.queue(service)).run(consumer, shutdown));
-        Started { stop, task }
-    }
-
-    /// What every service of the shop has around its handlers.
-    fn consumer(&self, consumer: Consumer, inbox: usize) -> Consumer {
-        let tally = self.tally.clone();
-        let second = std::time::Duration::from_secs(1);
-        consumer
-            .publisher(self.published.clone())
-            .inbox(self.inboxes[inbox].clone())
-            .retry(Backoff::new(second, second * 10))
-            .observe(move |_, outcome| tally.count(outcome))
+        let task = tokio::spawn(worker.run(self.consumer(service)?, shutdown));
+        Ok(Started { stop, task })
     }
 }
 

@@ -27,9 +27,9 @@ async fn play(shop: &Shop) -> anyhow::Result<()> {
     scene(
         "2. Three services: each order reduces stock and starts a delivery, and neither knows the other",
     );
-    let orders = shop.start("orders", shop.orders());
-    let products = shop.start("products", shop.products());
-    let delivery = shop.start("delivery", shop.delivery());
+    let orders = shop.start("orders")?;
+    let products = shop.start("products")?;
+    let delivery = shop.start("delivery")?;
     let mut placed = Placed { shop, orders: Vec::new() };
     placed.place(&[("mug", 2), ("teapot", 1), ("kettle", 1)]).await?;
     // Products and delivery handle each order, orders each delivery: three for each.
@@ -41,7 +41,7 @@ async fn play(shop: &Shop) -> anyhow::Result<()> {
     placed.place(&[("mug", 1), ("teapot", 2), ("mug", 3)]).await?;
     shop.tally.until("stock for three more orders", |counts| counts.handled == 12).await?;
     ensure!(placed.deliveries() == 3, "a stopped service handled something");
-    let delivery = shop.start("delivery", shop.delivery());
+    let delivery = shop.start("delivery")?;
     say("delivery", "started again");
     shop.tally.until("the deliveries that waited", |counts| counts.handled == 18).await?;
 
