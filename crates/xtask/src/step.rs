@@ -16,6 +16,9 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
+/// What a line of output adds to the tally.
+pub(crate) type Count = fn(&str) -> Tally;
+
 /// The steps of a task: what failed, and how many tests there were.
 #[derive(Default)]
 pub(crate) struct Steps {
@@ -28,9 +31,9 @@ impl Steps {
     ///
     /// # Errors
     /// Only if the whole task has to stop because it was interrupted.
-    pub(crate) fn run(&mut self, name: &str, command: &mut Command) -> Result<bool> {
+    pub(crate) fn run(&mut self, name: &str, command: &mut Command, count: Count) -> Result<bool> {
         println!("\n== {name}");
-        let outcome = run(command);
+        let outcome = run(command, count);
         crate::process::check_interrupted()?;
         Ok(self.record(name, outcome).is_some())
     }
@@ -71,12 +74,13 @@ impl Steps {
 ///
 /// # Errors
 /// It cannot be run, or it failed without a failed test that would say so.
-fn run(command: &mut Command) -> Result<((), Tally)> {
+fn run(command: &mut Command, count: Count) -> Result<((), Tally)> {
     let program = command.get_program().to_string_lossy().into_owned();
     let mut process = Process::spawn(command.stdout(Stdio::piped()))
         .with_context(|| format!("{program} cannot be run"))?;
     let output = process.child().stdout.take();
-    let counter = thread::spawn(move || output.map_or_else(Tally::default, copy));
+    let counter =
+        thread::spawn(move || output.map_or_else(Tally::default, |output| copy(output, count)));
     let status = process.wait(None)?;
     let tally = counter.join().unwrap_or_default();
     if status.success() || tally.failed > 0 {
@@ -86,7 +90,7 @@ fn run(command: &mut Command) -> Result<((), Tally)> {
 }
 
 /// Copies to standard output, line by line as they come, and adds up the summaries among them.
-fn copy(output: impl Read) -> Tally {
+fn copy(output: impl Read, count: Count) -> Tally {
     let mut tally = Tally::default();
     let mut output = BufReader::new(output);
     let mut line = Vec::new();
@@ -94,7 +98,7 @@ fn copy(output: impl Read) -> Tally {
         let mut stdout = std::io::stdout().lock();
         // With nobody left to read, the tests still run to their end.
         let _ = stdout.write_all(&line).and_then(|()| stdout.flush());
-        tally += Tally::of_line(String::from_utf8_lossy(&line).trim_end());
+        tally += count(String::from_utf8_lossy(&line).trim_end());
         line.clear();
     }
     tally

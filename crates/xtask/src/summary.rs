@@ -1,5 +1,4 @@
-//! Adds up what test runners print: libtest's `test result:` lines, and the `N passed, M failed`
-//! line of the Python checks.
+//! Adds up what test runners print: libtest's `test result:` lines, and the client checks' lines.
 
 use std::fmt;
 use std::ops::AddAssign;
@@ -13,26 +12,31 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// What one line of output adds: nothing, unless it is a runner's summary.
-    pub(crate) fn of_line(line: &str) -> Self {
+    /// What a line of a Rust test's output adds: nothing, unless it is a `test result:` line.
+    pub(crate) fn of_libtest(line: &str) -> Self {
         let line = without_escapes(line);
-        let counts = match line.strip_prefix("test result: ") {
-            Some(result) => result.split_once(". ").map_or("", |(_, counts)| counts),
-            None if line.contains(" passed, ") => line.trim(),
-            None => return Self::default(),
-        };
         let mut tally = Self::default();
-        for count in counts.split([';', ',']) {
-            let Some((number, what)) = count.trim().split_once(' ') else { return tally };
-            let Ok(number) = number.parse::<u64>() else { return tally };
+        let result = line.strip_prefix("test result: ").and_then(|result| result.split_once(". "));
+        let counts = result.map_or("", |(_, counts)| counts).split(';');
+        for (number, what) in counts.filter_map(|count| count.trim().split_once(' ')) {
+            let Ok(number) = number.parse::<u64>() else { continue };
             match what {
                 "passed" => tally.passed += number,
                 "failed" => tally.failed += number,
-                "ignored" | "skipped" => tally.skipped += number,
+                "ignored" => tally.skipped += number,
                 _ => {}
             }
         }
         tally
+    }
+
+    /// What a line of a client check's output adds: a check is a line, `ok …` or `FAILED …`.
+    pub(crate) fn of_client(line: &str) -> Self {
+        Self {
+            passed: u64::from(line.starts_with("ok ")),
+            failed: u64::from(line.starts_with("FAILED ")),
+            skipped: 0,
+        }
     }
 }
 
@@ -66,25 +70,26 @@ mod tests {
     fn a_libtest_result_is_counted() {
         let line = "test result: FAILED. 12 passed; 2 failed; 3 ignored; 0 measured; \
             9 filtered out; finished in 0.52s";
-        assert_eq!(Tally::of_line(line), Tally { passed: 12, failed: 2, skipped: 3 });
+        assert_eq!(Tally::of_libtest(line), Tally { passed: 12, failed: 2, skipped: 3 });
     }
 
     #[test]
     fn a_coloured_result_is_counted() {
         let line = "test result: \u{1b}[32mok\u{1b}[m. 1 passed; 0 failed; 0 ignored; 0 measured";
-        assert_eq!(Tally::of_line(line), Tally { passed: 1, failed: 0, skipped: 0 });
+        assert_eq!(Tally::of_libtest(line), Tally { passed: 1, failed: 0, skipped: 0 });
     }
 
     #[test]
-    fn a_python_check_s_last_line_is_counted() {
-        let line = "31 passed, 1 failed";
-        assert_eq!(Tally::of_line(line), Tally { passed: 31, failed: 1, skipped: 0 });
+    fn a_client_s_checks_are_counted() {
+        assert_eq!(Tally::of_client("ok a_b"), Tally { passed: 1, ..Tally::default() });
+        assert_eq!(Tally::of_client("FAILED a_b: x"), Tally { failed: 1, ..Tally::default() });
+        assert_eq!(Tally::of_client("okay"), Tally::default());
     }
 
     #[test]
     fn other_lines_count_for_nothing() {
-        for line in ["", "running 3 tests", "test a ... ok", "3 orders placed", "2 failed"] {
-            assert_eq!(Tally::of_line(line), Tally::default(), "{line}");
+        for line in ["", "running 3 tests", "test a ... ok", "2 failed; 3 passed", "ok 3 passed;"] {
+            assert_eq!(Tally::of_libtest(line), Tally::default(), "{line}");
         }
     }
 }

@@ -17,18 +17,18 @@ const URL_VARIABLE: &str = "FANFARE_LOCALSTACK_URL";
 /// With it, a test whose need is missing fails instead of being skipped.
 const REQUIRE_VARIABLE: &str = "FANFARE_REQUIRE";
 
-/// Run as `python boto3_check.py ENDPOINT`; its last line is `N passed, M failed`.
+/// Run as `python boto3_check.py ENDPOINT`; prints a line per check, `ok …` or `FAILED …`.
 const CLIENT_CHECK: &str = "tests/clients/boto3_check.py";
 
 /// Runs all; with a filter only the Rust tests whose names contain one of its words.
 pub(crate) fn run(filter: &[String]) -> Result<bool> {
     let mut steps = Steps::default();
     if filter.is_empty() {
-        steps.run("formatting", &mut cargo(&["fmt", "--all", "--check"]))?;
+        steps.run("formatting", &mut cargo(&["fmt", "--all", "--check"]), Tally::of_libtest)?;
     }
     // Before LocalStack starts: it would only sit there while everything compiles.
     let build = &mut cargo(&["test", "--workspace", "--all-targets", "--no-run"]);
-    if steps.run("build", build)? {
+    if steps.run("build", build, Tally::of_libtest)? {
         let localstack = steps.record("LocalStack", LocalStack::get().map(with_no_tests));
         process::check_interrupted()?;
         let url = localstack.as_ref().map(LocalStack::url);
@@ -47,7 +47,7 @@ fn rust(steps: &mut Steps, filter: &[String], localstack: Option<&str>) -> Resul
     ] {
         let mut command = cargo(arguments);
         command.env(REQUIRE_VARIABLE, "1").envs(localstack.map(|url| (URL_VARIABLE, url)));
-        steps.run(name, command.arg("--").args(filter))?;
+        steps.run(name, command.arg("--").args(filter), Tally::of_libtest)?;
     }
     Ok(())
 }
@@ -62,7 +62,7 @@ fn clients(steps: &mut Steps, localstack: Option<&str>) -> Result<()> {
     let check = |steps: &mut Steps, on: &str, url: &str| {
         let mut command = Command::new(&python);
         command.arg(CLIENT_CHECK).arg(url).current_dir(&root);
-        steps.run(&format!("boto3 on {on}"), &mut command)
+        steps.run(&format!("boto3 on {on}"), &mut command, Tally::of_client)
     };
     let simulator = Simulator::start().map(with_no_tests);
     process::check_interrupted()?;

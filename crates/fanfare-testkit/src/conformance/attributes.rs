@@ -178,7 +178,6 @@ pub(super) async fn sqs_refuses_attributes_that_are_none(aws: &Aws) -> Result<()
         (".type", "String", "v"),
         ("type", "Text", "v"),
         ("type", "String", ""),
-        ("amount", "Number", "twelve"),
     ] {
         let request = aws.sqs.send_message().queue_url(&queue.url).message_body("placed");
         let request = request.message_attributes(name, sqs_attribute(data_type, value)?);
@@ -186,6 +185,13 @@ pub(super) async fn sqs_refuses_attributes_that_are_none(aws: &Aws) -> Result<()
         result.map_err(|error| error.context(format!("{name:?}: {data_type} {value:?}")))?;
     }
     queue.stays_empty().await
+}
+
+pub(super) async fn a_number_attribute_is_a_number(aws: &Aws) -> Result<()> {
+    let queue = aws.queue().await?;
+    let request = aws.sqs.send_message().queue_url(&queue.url).message_body("placed");
+    let request = request.message_attributes("amount", sqs_attribute("Number", "twelve")?);
+    refused(request.send().await, "InvalidParameterValue")
 }
 
 pub(super) async fn sns_refuses_attributes_that_are_none(aws: &Aws) -> Result<()> {

@@ -141,10 +141,14 @@ pub(super) async fn a_message_without_a_group_is_refused(aws: &Aws) -> Result<()
     refused(send.message_deduplication_id("1").send().await, "MissingParameter")
 }
 
-pub(super) async fn a_message_without_a_deduplication_id_is_refused(aws: &Aws) -> Result<()> {
-    let (topic, queue) = (aws.fifo_topic(false).await?, aws.fifo_queue().await?);
+pub(super) async fn a_topic_asks_for_a_deduplication_id(aws: &Aws) -> Result<()> {
+    let topic = aws.fifo_topic(false).await?;
     let publish = aws.sns.publish().topic_arn(topic).message("placed").message_group_id("g");
-    refused(publish.send().await, "InvalidParameter")?;
+    refused(publish.send().await, "InvalidParameter")
+}
+
+pub(super) async fn a_queue_asks_for_a_deduplication_id(aws: &Aws) -> Result<()> {
+    let queue = aws.fifo_queue().await?;
     let send = aws.sqs.send_message().queue_url(&queue.url).message_body("placed");
     refused(send.message_group_id("g").send().await, "InvalidParameterValue")
 }

@@ -88,11 +88,18 @@ pub(super) async fn anything_but_a_prefix_matches_the_rest(aws: &Aws) -> Result<
     judge(aws, r#"{"type": [{"anything-but": {"prefix": "shop.orders."}}]}"#, samples).await
 }
 
-pub(super) async fn a_numeric_range_matches_numbers_only(aws: &Aws) -> Result<()> {
+pub(super) async fn a_numeric_range_matches_no_string(aws: &Aws) -> Result<()> {
+    let samples: &[Sample<'_>] = &[
+        ("no: a string", &[("amount", "String", "50")]),
+        ("yes: a number", &[("amount", "Number", "50")]),
+    ];
+    judge(aws, r#"{"amount": [{"numeric": [">=", 10, "<", 100]}]}"#, samples).await
+}
+
+pub(super) async fn a_numeric_range_matches(aws: &Aws) -> Result<()> {
     let samples: &[Sample<'_>] = &[
         ("no: below", &[("amount", "Number", "9.99")]),
         ("no: the open end", &[("amount", "Number", "100")]),
-        ("no: a string", &[("amount", "String", "50")]),
         ("yes: the closed end", &[("amount", "Number", "10")]),
         ("yes: inside", &[("amount", "Number", "1.5e1")]),
     ];

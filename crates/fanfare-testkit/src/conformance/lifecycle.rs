@@ -148,7 +148,7 @@ pub(super) async fn creating_a_topic_again_with_other_attributes_is_refused(
 }
 
 pub(super) async fn names_have_their_characters_and_length(aws: &Aws) -> Result<()> {
-    for name in ["a b", "é", "a.b", ""] {
+    for name in ["a b", "é", "a.b"] {
         let queue = aws.sqs.create_queue().queue_name(name).send().await;
         refused(queue, "InvalidParameterValue").map_err(|error| error.context(name))?;
         let topic = aws.sns.create_topic().name(name).send().await;

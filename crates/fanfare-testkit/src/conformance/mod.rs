@@ -74,7 +74,8 @@ macro_rules! conformance_cases {
                 an_enveloped_message_is_a_notification,
                 an_enveloped_message_without_attributes_has_no_such_field,
                 an_unsubscribed_queue_gets_nothing,
-                a_queue_that_does_not_allow_the_topic_gets_nothing,
+                a_queue_that_does_not_allow_the_topic_gets_nothing
+                    differs "LocalStack does not enforce queue policies",
                 a_fifo_topic_feeds_a_standard_queue,
             }
             filter {
@@ -85,7 +86,9 @@ macro_rules! conformance_cases {
                 equals_ignore_case_matches,
                 anything_but_matches_the_rest,
                 anything_but_a_prefix_matches_the_rest,
-                a_numeric_range_matches_numbers_only,
+                a_numeric_range_matches_no_string
+                    differs "LocalStack compares strings that look like numbers",
+                a_numeric_range_matches,
                 a_numeric_equality_matches_by_value,
                 exists_matches_presence_and_absence,
                 any_element_of_a_string_array_matches,
@@ -97,15 +100,19 @@ macro_rules! conformance_cases {
             }
             attributes {
                 ten_attributes_pass_a_raw_subscription,
-                with_eleven_attributes_a_message_is_published_but_not_delivered_raw,
+                with_eleven_attributes_a_message_is_published_but_not_delivered_raw
+                    differs "LocalStack does not count message attributes",
                 eleven_attributes_fit_an_envelope,
                 sqs_takes_ten_attributes,
-                sqs_refuses_eleven_attributes,
+                sqs_refuses_eleven_attributes
+                    differs "LocalStack does not count message attributes",
                 attributes_of_every_type_come_back,
                 sent_and_received_md5_sums_agree,
                 only_the_attributes_asked_for_are_received,
                 system_attributes_tell_who_when_and_how_often,
                 sqs_refuses_attributes_that_are_none,
+                a_number_attribute_is_a_number
+                    differs "LocalStack does not parse Number attributes",
                 sns_refuses_attributes_that_are_none,
             }
             sizes {
@@ -129,12 +136,18 @@ macro_rules! conformance_cases {
                 an_sqs_entry_that_is_invalid_fails_alone,
                 an_sns_entry_that_is_invalid_refuses_the_whole,
                 a_batch_of_eleven_is_refused,
-                an_empty_sns_batch_is_refused,
+                an_empty_sns_batch_is_refused
+                    differs "LocalStack answers with an internal error",
                 an_empty_sqs_batch_is_refused,
                 entry_ids_must_differ,
                 an_sqs_entry_id_has_80_characters_of_a_small_set,
-                an_sns_entry_id_has_80_characters_of_a_small_set,
+                an_sqs_entry_id_has_only_ascii_letters
+                    differs "LocalStack takes letters of any script",
+                an_sns_entry_id_has_80_characters_of_a_small_set
+                    differs "LocalStack takes any entry id on SNS",
                 a_delete_batch_fails_where_a_handle_is_bad,
+                an_invalid_entry_is_its_sender_s_fault
+                    differs "LocalStack says SenderFault false",
             }
             fifo {
                 a_group_keeps_its_order,
@@ -147,7 +160,9 @@ macro_rules! conformance_cases {
                 one_receive_returns_several_messages_of_a_group,
                 groups_do_not_wait_for_one_another,
                 a_message_without_a_group_is_refused,
-                a_message_without_a_deduplication_id_is_refused,
+                a_topic_asks_for_a_deduplication_id
+                    differs "LocalStack makes up a missing deduplication id",
+                a_queue_asks_for_a_deduplication_id,
                 a_group_id_has_128_characters_of_ascii,
                 a_fifo_message_has_no_delay_of_its_own,
                 a_fifo_handle_of_an_ended_visibility_deletes_nothing,
@@ -156,8 +171,10 @@ macro_rules! conformance_cases {
                 a_queue_swallows_a_repeated_deduplication_id,
                 a_deleted_message_is_still_remembered,
                 a_deduplication_id_holds_for_all_groups,
-                in_high_throughput_mode_it_holds_for_one_group,
-                after_five_minutes_it_is_forgotten,
+                in_high_throughput_mode_it_holds_for_one_group
+                    differs "LocalStack does not deduplicate in high-throughput mode",
+                after_five_minutes_it_is_forgotten
+                    differs "real time: it takes five minutes",
                 a_queue_can_go_by_the_body,
                 a_topic_swallows_a_repeated_deduplication_id,
                 a_topic_can_go_by_the_body,
@@ -167,13 +184,16 @@ macro_rules! conformance_cases {
                 a_receive_may_set_the_visibility,
                 visibility_changed_to_0_gives_the_message_back,
                 visibility_can_be_extended,
-                visibility_has_a_limit_of_twelve_hours,
+                visibility_has_a_limit_of_twelve_hours
+                    differs "LocalStack takes any visibility timeout",
                 a_visibility_batch_fails_where_a_handle_is_bad,
                 a_string_that_is_no_handle_is_refused,
                 a_message_can_be_deleted_twice,
                 a_deleted_message_has_no_visibility_to_change,
-                a_visible_message_has_no_visibility_to_change,
-                only_the_latest_handle_deletes,
+                a_visible_message_has_no_visibility_to_change
+                    differs "LocalStack changes it all the same",
+                only_the_latest_handle_deletes
+                    differs "LocalStack deletes by older handles too",
             }
             receiving {
                 a_long_poll_wakes_when_a_message_arrives,
@@ -181,11 +201,18 @@ macro_rules! conformance_cases {
                 a_queue_may_have_long_polls_by_default,
                 an_empty_queue_answers_without_messages,
                 one_receive_returns_one_message_by_default,
-                a_receive_has_its_limits,
+                one_receive_returns_ten_messages_at_most,
+                one_receive_returns_one_message_at_least
+                    differs "LocalStack takes 0 for the default",
+                a_long_poll_lasts_twenty_seconds_at_most,
+                a_receive_hides_for_twelve_hours_at_most
+                    differs "LocalStack takes any visibility timeout",
                 a_message_may_be_delayed,
                 a_queue_may_delay_every_message,
-                a_delay_has_a_limit_of_fifteen_minutes,
-                a_message_is_kept_for_the_retention_period,
+                a_delay_has_a_limit_of_fifteen_minutes
+                    differs "LocalStack takes any delay",
+                a_message_is_kept_for_the_retention_period
+                    differs "LocalStack keeps messages for ever by default",
                 a_standard_queue_takes_a_group_id,
             }
             redrive {
@@ -195,23 +222,28 @@ macro_rules! conformance_cases {
                 a_move_task_can_go_to_another_queue,
                 a_move_task_starts_at_a_dead_letter_queue_only,
                 a_move_task_needs_a_queue_that_exists,
-                a_dead_letter_queue_must_exist,
-                a_redrive_policy_has_both_its_fields,
+                a_dead_letter_queue_must_exist
+                    differs "LocalStack does not look for the dead-letter queue",
+                a_redrive_policy_has_both_its_fields
+                    differs "LocalStack keeps the policy that it refused, and trips over it later",
                 a_subscription_s_dead_letter_queue_gets_what_a_deleted_queue_cannot,
             }
             lifecycle {
                 an_unknown_queue_is_named_so,
                 a_queue_s_url_is_found_by_its_name,
                 a_deleted_queue_is_unknown,
-                a_deleted_queue_s_name_is_free_after_a_minute,
+                a_deleted_queue_s_name_is_free_after_a_minute
+                    differs "LocalStack frees the name at once by default",
                 an_unknown_topic_is_not_found,
                 a_deleted_topic_is_not_found,
                 a_purge_empties_the_queue,
-                a_queue_is_purged_once_a_minute,
+                a_queue_is_purged_once_a_minute
+                    differs "LocalStack purges as often as asked by default",
                 creating_a_queue_again_changes_nothing,
                 creating_a_queue_again_with_other_attributes_is_refused,
                 creating_a_topic_again_changes_nothing,
-                creating_a_topic_again_with_other_attributes_is_refused,
+                creating_a_topic_again_with_other_attributes_is_refused
+                    differs "LocalStack does not compare the attributes",
                 names_have_their_characters_and_length,
                 the_name_ends_in_fifo_where_the_attribute_says_so,
             }
@@ -219,7 +251,8 @@ macro_rules! conformance_cases {
                 a_queue_keeps_its_attributes,
                 a_new_queue_has_the_defaults,
                 a_queue_counts_its_messages,
-                a_queue_refuses_values_out_of_range,
+                a_queue_refuses_values_out_of_range
+                    differs "LocalStack takes any value",
                 a_queue_refuses_attributes_that_it_does_not_know,
                 a_subscription_keeps_its_attributes,
                 an_empty_policy_takes_the_filter_away,

@@ -70,20 +70,32 @@ pub(super) async fn one_receive_returns_one_message_by_default(aws: &Aws) -> Res
     Ok(())
 }
 
-pub(super) async fn a_receive_has_its_limits(aws: &Aws) -> Result<()> {
+pub(super) async fn one_receive_returns_ten_messages_at_most(aws: &Aws) -> Result<()> {
     let queue = aws.queue().await?;
-    for max in [0, 11] {
-        let request = aws.sqs.receive_message().queue_url(&queue.url).max_number_of_messages(max);
-        refused(request.send().await, "InvalidParameterValue")?;
-    }
+    let request = aws.sqs.receive_message().queue_url(&queue.url).max_number_of_messages(11);
+    refused(request.send().await, "InvalidParameterValue")
+}
+
+pub(super) async fn one_receive_returns_one_message_at_least(aws: &Aws) -> Result<()> {
+    let queue = aws.queue().await?;
+    let request = aws.sqs.receive_message().queue_url(&queue.url).max_number_of_messages(0);
+    refused(request.send().await, "InvalidParameterValue")
+}
+
+pub(super) async fn a_long_poll_lasts_twenty_seconds_at_most(aws: &Aws) -> Result<()> {
+    let queue = aws.queue().await?;
     for wait in [-1, 21] {
         let request = aws.sqs.receive_message().queue_url(&queue.url).wait_time_seconds(wait);
         refused(request.send().await, "InvalidParameterValue")?;
     }
-    for visibility in [-1, 43_201] {
-        let request = aws.sqs.receive_message().queue_url(&queue.url);
-        let result = request.visibility_timeout(visibility).send().await;
-        refused(result, "InvalidParameterValue")?;
+    Ok(())
+}
+
+pub(super) async fn a_receive_hides_for_twelve_hours_at_most(aws: &Aws) -> Result<()> {
+    let queue = aws.queue().await?;
+    for seconds in [-1, 43_201] {
+        let request = aws.sqs.receive_message().queue_url(&queue.url).visibility_timeout(seconds);
+        refused(request.send().await, "InvalidParameterValue")?;
     }
     Ok(())
 }
