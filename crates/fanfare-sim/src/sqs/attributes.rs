@@ -199,14 +199,12 @@ impl QueueAttributes {
                 flag(name, value)?;
             }
             "ContentBasedDeduplication" => self.content_dedup = flag(name, value)?,
-            "FifoQueue" => {
-                if flag(name, value)? != self.fifo {
-                    return Err(AwsError::sender(
-                        "InvalidAttributeValue",
-                        "Invalid value for the parameter FifoQueue. Reason: Modifying queue type \
-                         is not supported.",
-                    ));
-                }
+            "FifoQueue" if flag(name, value)? != self.fifo => {
+                return Err(AwsError::sender(
+                    "InvalidAttributeValue",
+                    "Invalid value for the parameter FifoQueue. Reason: Modifying queue type is \
+                     not supported.",
+                ));
             }
             "DeduplicationScope" => {
                 self.dedup_per_group = choice(name, value, "messageGroup", "queue")?;
