@@ -11,11 +11,12 @@ use crate::{
 type Observer = Arc<dyn Fn(&RawDelivery, &Outcome) + Send + Sync>;
 
 /// What a host (a worker, a Lambda) runs: a [`Router`](crate::Router) with its state, and the
-/// ports that its deliveries need.
+/// ports that its deliveries need. Clones share handlers, state and ports.
+#[derive(Clone)]
 pub struct Consumer {
     pub(crate) name: Arc<str>,
     handled: Vec<HandledType>,
-    decoders: HashMap<&'static str, BoundDecoder>,
+    decoders: Arc<HashMap<&'static str, BoundDecoder>>,
     pub(crate) service: HandlerService,
     pub(crate) unknown_tags: Policy,
     pub(crate) undecodable: Policy,
@@ -64,7 +65,9 @@ impl Consumer {
         unknown_tags: Policy,
         undecodable: Policy,
     ) -> Self {
-        let decoders = handled.iter().map(|handled| handled.tag).zip(decoders).collect();
+        let decoders: HashMap<_, _> =
+            handled.iter().map(|handled| handled.tag).zip(decoders).collect();
+        let decoders = Arc::new(decoders);
         let (publisher, inbox, observer) = (None, None, None);
         let retry = Backoff::default();
         Consumer {

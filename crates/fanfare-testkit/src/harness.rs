@@ -58,8 +58,9 @@ use fanfare_core::{
 };
 use fanfare_sim::Sim;
 use fanfare_topology::{Bindings, Topology};
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde::de::DeserializeOwned;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// How long [`Harness::quiet`] waits, on tokio's clock: longer than any visibility time-out.
@@ -174,7 +175,10 @@ impl Harness {
     pub async fn stop(&mut self, service: &str) -> Result<(), HarnessError> {
         for Running { stop, task, .. } in self.running.remove(service).unwrap_or_default() {
             stop.cancel();
-            ended(service, task).await?;
+            match task.await {
+                Ok(Ok(())) => {}
+                failed => return Err(ended(service.into(), failed)),
+            }
         }
         Ok(())
     }
@@ -191,13 +195,20 @@ impl Harness {
         let mut changes = self.sim.changes();
         loop {
             changes.mark_unchanged();
-            self.check_running().await?;
             let waiting = self.waiting();
             if waiting.is_empty() {
                 return Ok(());
             }
-            if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
-                return Err(HarnessError::NotQuiet { waiting });
+            tokio::select! {
+                Some((service, task)) = first_ended(&mut self.running) => {
+                    self.running.remove(&service);
+                    return Err(ended(service, task));
+                }
+                changed = tokio::time::timeout_at(deadline, changes.changed()) => {
+                    if changed.is_err() {
+                        return Err(HarnessError::NotQuiet { waiting });
+                    }
+                }
             }
         }
     }
@@ -247,27 +258,29 @@ impl Harness {
         let holds = |queue: &&String| self.sim.queue_stats(queue).is_some_and(|s| s.total() > 0);
         queues.filter(holds).cloned().collect()
     }
-
-    async fn check_running(&mut self) -> Result<(), HarnessError> {
-        let is_over =
-            |running: &[Running]| running.iter().any(|running| running.task.is_finished());
-        let over = self.running.iter().find(|(_, running)| is_over(running));
-        let Some(service) = over.map(|(service, _)| service.clone()) else { return Ok(()) };
-        self.stop(&service).await?;
-        Err(HarnessError::Ended { service, reason: "its task is over".into() })
-    }
 }
 
-async fn ended(
-    service: &str,
-    task: JoinHandle<Result<(), WorkerError>>,
-) -> Result<(), HarnessError> {
-    let reason = match task.await {
-        Ok(Ok(())) => return Ok(()),
+/// How the task of a worker ended.
+type Ended = Result<Result<(), WorkerError>, JoinError>;
+
+/// The first of the running workers to end; none if none runs.
+async fn first_ended(running: &mut BTreeMap<String, Vec<Running>>) -> Option<(String, Ended)> {
+    let tasks = running.iter_mut().flat_map(|(service, workers)| {
+        workers.iter_mut().map(move |worker| {
+            let end = async move { (service.clone(), (&mut worker.task).await) };
+            Box::pin(end)
+        })
+    });
+    tasks.collect::<FuturesUnordered<_>>().next().await
+}
+
+fn ended(service: String, task: Ended) -> HarnessError {
+    let reason = match task {
+        Ok(Ok(())) => "it was not told to".into(),
         Ok(Err(error)) => error.to_string(),
         Err(error) => error.to_string(),
     };
-    Err(HarnessError::Ended { service: service.into(), reason })
+    HarnessError::Ended { service, reason }
 }
 
 impl Counts {
