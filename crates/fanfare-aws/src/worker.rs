@@ -3,17 +3,23 @@
 mod receive;
 mod settle;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use fanfare_core::{Consumer, ConsumerError, Stop};
 use futures_util::StreamExt;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
+    time::{Instant, timeout_at},
 };
 
 use crate::{
     Queue,
+    aws::LONG_POLL,
     dead_letters::SqsDeadLetters,
     failure::{Class, Failure},
     limits::BATCH_ENTRIES,
@@ -51,6 +57,7 @@ use settle::{Held, Settler};
 pub struct Worker {
     queue: Queue,
     concurrency: usize,
+    wait: Duration,
     drain: Duration,
 }
 
@@ -86,14 +93,21 @@ pub enum WorkerError {
 }
 
 impl Worker {
-    /// A worker on `queue`: 30 deliveries at once, 25 seconds to finish when it is told to stop.
+    /// A worker on `queue`: 30 deliveries at once, receives of 20 seconds, 25 seconds to finish when it is told to stop.
     pub fn new(queue: Queue) -> Self {
-        Worker { queue, concurrency: 30, drain: Duration::from_secs(25) }
+        Worker { queue, concurrency: 30, wait: LONG_POLL, drain: Duration::from_secs(25) }
     }
 
     /// How many deliveries are held at once, at least 1. Multiples of 10 fill every receive.
     pub fn concurrency(self, deliveries: usize) -> Self {
         Worker { concurrency: deliveries.clamp(1, Semaphore::MAX_PERMITS), ..self }
+    }
+
+    /// How long a receive waits for a message, in whole seconds from 0 to 20; the default is 20,
+    /// which makes three requests a minute while nothing comes. A stopping worker waits for the
+    /// receive that is under way, so a shorter wait stops an idle worker sooner.
+    pub fn wait_time(self, wait: Duration) -> Self {
+        Worker { wait: wait.min(LONG_POLL), ..self }
     }
 
     /// How long running handlers may take to finish after shutdown began; what is not done then
@@ -103,8 +117,9 @@ impl Worker {
         Worker { drain: timeout, ..self }
     }
 
-    /// Consumes until `shutdown` resolves, then stops receiving, finishes what has been begun,
-    /// gives back what has not, and settles everything before it returns.
+    /// Consumes until `shutdown` resolves, then receives no more, finishes what has been begun,
+    /// gives back what has not, and settles everything before it returns. The receive that is
+    /// under way is waited for, up to 20 s (see [`wait_time`](Self::wait_time)).
     ///
     /// # Errors
     /// [`WorkerError`] if the consumer is incomplete, the queue is missing or access is denied.
@@ -118,49 +133,64 @@ impl Worker {
         let settler = Settler::start(self.queue.clone());
         let stop = Stop::default();
         let mut batches = JoinSet::new();
-        let ended = {
-            let poll = self.poll(&consumer, &settler, &stop, &mut batches);
-            tokio::select! {
-                error = poll => Err(error),
-                () = shutdown => Ok(()),
-            }
-        };
-        tracing::info!(queue = %self.queue.name, in_progress = batches.len(), "stopping");
+        let deadline = pin!(async {
+            shutdown.await;
+            stop.stop();
+            Instant::now() + self.drain
+        });
+        let polled = self.poll(&consumer, &settler, &stop, &mut batches, deadline).await;
         stop.stop();
+        tracing::info!(queue = %self.queue.name, in_progress = batches.len(), "stopping");
+        let deadline = *polled.as_ref().unwrap_or(&(Instant::now() + self.drain));
         let finished = async { while batches.join_next().await.is_some() {} };
-        if tokio::time::timeout(self.drain, finished).await.is_err() {
+        if timeout_at(deadline, finished).await.is_err() {
             tracing::warn!(queue = %self.queue.name, "handlers did not finish in time: given back");
             // Whatever a dropped batch still held gives itself back.
             batches.shutdown().await;
         }
         settler.finish().await;
-        ended
+        polled.map(drop)
     }
 
-    /// Receives for ever; returns only if that can never work.
+    /// Receives until `shutdown` resolves to the time by which all has to be done; an error if
+    /// receiving can never work.
     async fn poll(
         &self,
         consumer: &Arc<Consumer>,
         settler: &Settler,
         stop: &Stop,
         batches: &mut JoinSet<()>,
-    ) -> WorkerError {
+        mut shutdown: Pin<&mut impl Future<Output = Instant>>,
+    ) -> Result<Instant, WorkerError> {
         let slots = Arc::new(Semaphore::new(self.concurrency));
         let wanted = self.concurrency.min(BATCH_ENTRIES);
         let mut failures = 0;
         loop {
-            let room = acquire(&slots, wanted).await;
-            match receive(&self.queue, wanted).await {
+            let room = tokio::select! {
+                biased;
+                deadline = shutdown.as_mut() => return Ok(deadline),
+                room = acquire(&slots, wanted) => room,
+            };
+            let mut receiving = pin!(receive(&self.queue, wanted, self.wait));
+            let received = tokio::select! {
+                biased;
+                received = receiving.as_mut() => received,
+                deadline = shutdown.as_mut() => {
+                    // A poll that is dropped can still be handed messages, which nobody would see
+                    // until their visibility time-out. What it brings is given back at once.
+                    if let Ok(Ok(received)) = timeout_at(deadline, receiving).await {
+                        drop(settler.hold(received, room));
+                    }
+                    return Ok(deadline);
+                }
+            };
+            match received {
                 Ok(received) => {
                     failures = 0;
                     let held = settler.hold(received, room);
                     if !held.is_empty() {
-                        batches.spawn(handle(
-                            Arc::clone(consumer),
-                            self.queue.clone(),
-                            held,
-                            stop.clone(),
-                        ));
+                        let queue = self.queue.clone();
+                        batches.spawn(handle(Arc::clone(consumer), queue, held, stop.clone()));
                     }
                 }
                 Err(failure) if failure.class == Class::Transient => {
@@ -168,9 +198,12 @@ impl Worker {
                     failures += 1;
                     let pause = receive::BACKOFF.delay(failures);
                     tracing::warn!(queue = %self.queue.name, %failure, ?pause, "receiving failed");
-                    tokio::time::sleep(pause).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        deadline = shutdown.as_mut() => return Ok(deadline),
+                    }
                 }
-                Err(failure) => return self.fatal(&failure),
+                Err(failure) => return Err(self.fatal(&failure)),
             }
             while batches.try_join_next().is_some() {}
         }

@@ -157,5 +157,9 @@ async fn what_was_made_can_be_removed_again() {
     let early = provision(&aws, &topology).await.unwrap_err();
     assert!(early.is_retryable(), "SQS wants a minute between delete and create: {early}");
     tokio::time::sleep(std::time::Duration::from_secs(61)).await;
-    assert_eq!(run(&sim, &topology).await.changes.len(), 6, "the topics were made by the early run");
+    assert_eq!(
+        run(&sim, &topology).await.changes.len(),
+        6,
+        "the topics were made by the early run"
+    );
 }

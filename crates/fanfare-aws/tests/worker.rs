@@ -273,6 +273,32 @@ async fn shutdown_finishes_what_was_begun_and_settles_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn shutdown_waits_for_the_receive_under_way_and_gives_back_what_it_brings() {
+    let shop = Shop::new(Kind::Standard).await;
+    let seen = Seen::default();
+    let working = shop.work(noting().with_state(seen.clone()));
+    sleep(Duration::from_secs(5)).await;
+    working.stop.cancel();
+    sleep(Duration::from_secs(1)).await;
+    shop.publish(3).await;
+    working.finish().await.unwrap();
+    let queue = shop.sim.queue_stats(shop.queue().name()).unwrap();
+    assert_eq!((queue.visible, queue.in_flight), (3, 0), "visible at once, for another worker");
+    assert!(seen.events().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_worker_stops_within_its_wait_time() {
+    let shop = Shop::new(Kind::Standard).await;
+    let worker = Worker::new(shop.queue()).wait_time(Duration::from_secs(2));
+    let working = shop.work_with(worker, noting().with_state(Seen::default()));
+    sleep(Duration::from_secs(5)).await;
+    let began = Instant::now();
+    working.finish().await.unwrap();
+    assert!(began.elapsed() <= Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn shutdown_gives_back_what_does_not_finish_in_time() {
     let shop = Shop::new(Kind::Standard).await;
     shop.publish(4).await;

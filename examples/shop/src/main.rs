@@ -107,8 +107,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Some(Command::Run { service }) => {
             let shop = Shop::new(aws, &system);
-            let worker = aws::Worker::new(shop.queue(&service));
-            let ended = worker.run(shop.consumer(&service)?, aws::interrupted()).await;
+            let ended =
+                shop.worker(&service).run(shop.consumer(&service)?, aws::interrupted()).await;
             ended.map_err(|error| hinted(error, "shop provision"))
         }
         Some(Command::Place { orders }) => {

@@ -85,10 +85,15 @@ impl Shop {
         self.aws.queue(&self.bindings, service, Kind::Standard)
     }
 
+    /// A worker for one service, on short polls: it stops within a second.
+    pub fn worker(&self, service: &str) -> Worker {
+        Worker::new(self.queue(service)).wait_time(Duration::from_secs(1))
+    }
+
     /// Starts one service in the background.
     pub fn start(&self, service: &str) -> anyhow::Result<Started> {
         let stop = CancellationToken::new();
-        let worker = Worker::new(self.queue(service));
+        let worker = self.worker(service);
         let shutdown = stop.clone().cancelled_owned();
         let task = tokio::spawn(worker.run(self.consumer(service)?, shutdown));
         Ok(Started { stop, task })

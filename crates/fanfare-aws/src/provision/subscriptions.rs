@@ -69,7 +69,9 @@ pub(super) async fn list(
     while let Some(page) = pages.next().await {
         let page = match page {
             Err(error) if Failure::of(&error).class == Class::NotFound => break,
-            page => page.map_err(failed("reading the subscriptions of", &format!("topic {name}")))?,
+            page => {
+                page.map_err(failed("reading the subscriptions of", &format!("topic {name}")))?
+            }
         };
         let pairs = page.subscriptions.unwrap_or_default().into_iter();
         present.extend(pairs.filter_map(|s| Some((s.endpoint?, s.subscription_arn?))));

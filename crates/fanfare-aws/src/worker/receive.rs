@@ -6,7 +6,7 @@ use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeN
 use fanfare_core::{Attribute, Attributes, Backoff, Metadata, RawDelivery};
 use jiff::Timestamp;
 
-use crate::{Queue, aws::LONG_POLL, failure::Failure};
+use crate::{Queue, failure::Failure};
 
 /// Between failed receives.
 pub(super) const BACKOFF: Backoff =
@@ -19,15 +19,19 @@ pub(super) struct Received {
     pub(super) receipt: String,
 }
 
-/// Waits up to 20 s for up to `most` messages, at most 10.
-pub(super) async fn receive(queue: &Queue, most: usize) -> Result<Vec<Received>, Failure> {
+/// Waits up to `wait` for up to `most` messages, at most 10.
+pub(super) async fn receive(
+    queue: &Queue,
+    most: usize,
+    wait: Duration,
+) -> Result<Vec<Received>, Failure> {
     let answer = queue
         .aws
         .polling()
         .receive_message()
         .queue_url(&queue.url)
         .max_number_of_messages(i32::try_from(most).unwrap_or(1))
-        .wait_time_seconds(i32::try_from(LONG_POLL.as_secs()).unwrap_or(0))
+        .wait_time_seconds(i32::try_from(wait.as_secs()).unwrap_or(0))
         .message_attribute_names("All")
         .message_system_attribute_names(System::ApproximateReceiveCount)
         .message_system_attribute_names(System::SentTimestamp)
