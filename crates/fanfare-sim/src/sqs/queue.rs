@@ -152,7 +152,7 @@ impl Queue {
         let mut group = None;
         while taken.handed.len() < max {
             let next = match &self.ready {
-                Ready::Standard(visible) => visible.iter().take(skip() + 1).next_back().copied(),
+                Ready::Standard(visible) => visible.iter().nth(skip()).or(visible.last()).copied(),
                 Ready::Fifo(groups) => groups.next(&mut group),
             };
             let Some(key) = next else { break };

@@ -130,14 +130,19 @@ fn change(queue: &mut Queue, ctx: &Context, request: &Settle) -> Result<(), AwsE
         return Err(AwsError::invalid_value(timeout, "VisibilityTimeout", reason));
     }
     let receipt = receipt(queue, request)?;
-    let current = queue.message(receipt.key).filter(|message| {
-        let in_flight = matches!(message.state, State::InFlight(_));
-        in_flight && message.receipt == receipt.receipt && !ctx.expired
-    });
+    let current = queue
+        .message(receipt.key)
+        .filter(|message| message.receipt == receipt.receipt && !ctx.expired);
     let Some(message) = current else {
         let reason = "Message does not exist or is not available for visibility timeout change.";
         return Err(AwsError::invalid_value(&request.receipt_handle, "ReceiptHandle", reason));
     };
+    if !matches!(message.state, State::InFlight(_)) {
+        return Err(AwsError::sender(
+            "AWS.SimpleQueueService.MessageNotInflight",
+            "The specified message isn't in flight.",
+        ));
+    }
     let now = Instant::now();
     let until = now + seconds(timeout as u32);
     let latest = message.last_received.unwrap_or(now) + seconds(MAX_VISIBILITY_SECONDS);

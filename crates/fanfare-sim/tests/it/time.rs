@@ -257,6 +257,25 @@ async fn visibility_ends_twelve_hours_after_the_receive_at_the_latest() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn visibility_can_be_changed_in_flight_only() {
+    let aws = Aws::new();
+    let url = aws.queue("q").await;
+    aws.send(&url, "m").await;
+    let first = aws.receive(&url, 0).await.remove(0);
+    let change = || {
+        let change = aws.sqs.change_message_visibility().queue_url(&url).visibility_timeout(60);
+        change.receipt_handle(first.receipt_handle().unwrap()).send()
+    };
+    sleep(seconds(30)).await;
+    assert_eq!(code(change().await), "AWS.SimpleQueueService.MessageNotInflight");
+    // In flight again, but not for this handle.
+    let second = aws.receive(&url, 0).await.remove(0);
+    assert_eq!(code(change().await), "InvalidParameterValue");
+    aws.delete(&url, &second).await;
+    assert_eq!(code(change().await), "InvalidParameterValue");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lapsed_handle_is_worth_nothing_once_the_message_was_received_again() {
     let aws = Aws::new();
     let standard = aws.queue("q").await;
