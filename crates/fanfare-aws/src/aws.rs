@@ -27,6 +27,9 @@ use crate::Queue;
 /// How long one request may take; a request that takes longer is taken as failed and tried again.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The same for a call of provisioning, where a server may be slow with its first answers.
+const PROVISIONING_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// The longest that a receive waits for a message.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html>
 pub(crate) const LONG_POLL: Duration = Duration::from_secs(20);
@@ -48,13 +51,50 @@ pub struct Aws {
 
 #[derive(Debug)]
 struct Inner {
-    sns: aws_sdk_sns::Client,
-    sqs: aws_sdk_sqs::Client,
-    polling: aws_sdk_sqs::Client,
+    config: SdkConfig,
+    clients: Clients,
     account: String,
     region: String,
     endpoint: Option<String>,
     requests: Requests,
+}
+
+#[derive(Debug)]
+struct Clients {
+    sns: aws_sdk_sns::Client,
+    sqs: aws_sdk_sqs::Client,
+    /// For long polls: it waits longer before it gives a request up.
+    polling: aws_sdk_sqs::Client,
+}
+
+impl Clients {
+    fn new(
+        config: &SdkConfig,
+        timeout: Duration,
+        retries: &RetryConfig,
+        requests: &Requests,
+    ) -> Self {
+        let tuned = |timeout| {
+            config
+                .to_builder()
+                .behavior_version(config.behavior_version().unwrap_or(BehaviorVersion::latest()))
+                .retry_config(retries.clone())
+                .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(timeout).build())
+                .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+                .build()
+        };
+        let sqs = |config: &SdkConfig| {
+            let config = aws_sdk_sqs::config::Builder::from(config).interceptor(requests.clone());
+            aws_sdk_sqs::Client::from_conf(config.build())
+        };
+        let usual = tuned(timeout);
+        let sns = aws_sdk_sns::config::Builder::from(&usual).interceptor(requests.clone());
+        Clients {
+            sns: aws_sdk_sns::Client::from_conf(sns.build()),
+            sqs: sqs(&usual),
+            polling: sqs(&tuned(LONG_POLL + timeout)),
+        }
+    }
 }
 
 /// Counts what goes out.
@@ -100,34 +140,27 @@ impl Aws {
         if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
             return Err(ConfigError::BadAccount(account.into()));
         }
-        let tuned = |timeout| {
-            let timeouts = TimeoutConfig::builder().operation_timeout(timeout).build();
-            config
-                .to_builder()
-                .behavior_version(config.behavior_version().unwrap_or(BehaviorVersion::latest()))
-                .retry_config(RetryConfig::disabled())
-                .timeout_config(timeouts)
-                .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-                .build()
-        };
-        let (quick, patient) = (tuned(REQUEST_TIMEOUT), tuned(LONG_POLL + REQUEST_TIMEOUT));
         let requests = Requests::default();
-        let sns = aws_sdk_sns::config::Builder::from(&quick).interceptor(requests.clone());
-        let sqs = |config: &SdkConfig| {
-            let config = aws_sdk_sqs::config::Builder::from(config).interceptor(requests.clone());
-            aws_sdk_sqs::Client::from_conf(config.build())
-        };
-        Ok(Aws {
+        let clients = Clients::new(config, REQUEST_TIMEOUT, &RetryConfig::disabled(), &requests);
+        let endpoint = config.endpoint_url().map(|url| url.trim_end_matches('/').into());
+        let (config, account) = (config.clone(), account.into());
+        Ok(Aws { inner: Arc::new(Inner { config, clients, account, region, endpoint, requests }) })
+    }
+
+    /// The same for provisioning: single calls, which the SDK may well retry by itself.
+    pub(crate) fn for_provisioning(&self) -> Self {
+        let Inner { config, account, region, endpoint, requests, .. } = &*self.inner;
+        let retries = RetryConfig::standard();
+        Aws {
             inner: Arc::new(Inner {
-                sns: aws_sdk_sns::Client::from_conf(sns.build()),
-                sqs: sqs(&quick),
-                polling: sqs(&patient),
-                requests,
-                account: account.into(),
-                region,
-                endpoint: config.endpoint_url().map(|url| url.trim_end_matches('/').into()),
+                config: config.clone(),
+                clients: Clients::new(config, PROVISIONING_TIMEOUT, &retries, requests),
+                account: account.clone(),
+                region: region.clone(),
+                endpoint: endpoint.clone(),
+                requests: requests.clone(),
             }),
-        })
+        }
     }
 
     /// The queue of `service` that takes events of `kind`, for a [`Worker`](crate::Worker).
@@ -143,16 +176,15 @@ impl Aws {
     }
 
     pub(crate) fn sns(&self) -> &aws_sdk_sns::Client {
-        &self.inner.sns
+        &self.inner.clients.sns
     }
 
     pub(crate) fn sqs(&self) -> &aws_sdk_sqs::Client {
-        &self.inner.sqs
+        &self.inner.clients.sqs
     }
 
-    /// The client for long polls: it waits longer before it gives a request up.
     pub(crate) fn polling(&self) -> &aws_sdk_sqs::Client {
-        &self.inner.polling
+        &self.inner.clients.polling
     }
 
     pub(crate) fn topic_arn(&self, name: &str) -> String {

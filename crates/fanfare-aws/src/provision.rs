@@ -91,10 +91,12 @@ impl ProvisionError {
 /// `ListSubscriptionsByTopic`, `Get`- and `SetSubscriptionAttributes`, `sqs:CreateQueue`, `Get`-
 /// and `SetQueueAttributes`. A changed filter policy takes up to 15 minutes to apply on AWS.
 ///
+/// Throttling, time-outs and broken connections are retried, three times in all.
+///
 /// # Errors
 /// [`ProvisionError`] at the first step that fails.
 pub async fn provision(aws: &Aws, topology: &Topology) -> Result<Provisioned, ProvisionError> {
-    let plan = topology.plan()?;
+    let (aws, plan) = (&aws.for_provisioning(), topology.plan()?);
     let mut report = Provisioned::default();
     for topic in &plan.topics {
         topics::ensure(aws, topic, &mut report).await?;
@@ -120,7 +122,7 @@ pub async fn provision(aws: &Aws, topology: &Topology) -> Result<Provisioned, Pr
 /// # Errors
 /// [`ProvisionError`] at the first step that fails.
 pub async fn deprovision(aws: &Aws, topology: &Topology) -> Result<Provisioned, ProvisionError> {
-    let plan = topology.plan()?;
+    let (aws, plan) = (&aws.for_provisioning(), topology.plan()?);
     let mut report = Provisioned::default();
     for topic in &plan.topics {
         topics::remove(aws, topic, &mut report).await?;

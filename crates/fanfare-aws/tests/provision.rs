@@ -147,6 +147,16 @@ async fn a_failing_step_is_named_and_a_later_run_goes_on_from_there() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn throttling_and_broken_connections_are_survived() {
+    let (sim, topology) = (Sim::new(), shop(Kind::Standard, placed()));
+    for fault in [Fault::Throttle, Fault::BreakConnection] {
+        sim.inject("CreateQueue", fault.clone());
+        sim.inject("Subscribe", fault);
+    }
+    assert_eq!(run(&sim, &topology).await.changes.len(), 8);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_made_can_be_removed_again() {
     let (sim, topology) = (Sim::new(), shop(Kind::Standard, placed()));
     run(&sim, &topology).await;

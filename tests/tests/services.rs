@@ -1,0 +1,166 @@
+//! Publisher, worker and provisioning as a service uses them, on the simulator and on the real
+//! LocalStack, standard and FIFO: the adapter itself, where the conformance suite speaks raw SDK.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use fanfare::{
+    Backoff, Delivery, Emitter, Event, HandlerError, IntoEvents, MemoryInbox, Outcome, Router,
+    aws::{Aws, AwsPublisher, Worker, deprovision, provision},
+    topology::{Kind, Topology},
+};
+use fanfare_sim::Sim;
+use fanfare_testkit::localstack::{ACCOUNT, LocalStack};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// How long all deliveries may take; far more than they need.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[derive(Event, Serialize, Deserialize)]
+#[event(type = "tests.orders.OrderPlaced.v1", topic = "orders", key = customer)]
+struct OrderPlaced {
+    customer: String,
+    number: usize,
+}
+
+#[derive(Event, Serialize, Deserialize)]
+#[event(type = "tests.delivery.Shipped.v1", topic = "deliveries", key = customer)]
+struct Shipped {
+    customer: String,
+    number: usize,
+}
+
+/// What each service handled, in order: customer and number.
+#[derive(Clone, Default)]
+struct Seen(Arc<Mutex<BTreeMap<&'static str, Vec<(String, usize)>>>>);
+
+impl Seen {
+    fn note(&self, service: &'static str, customer: &str, number: usize) {
+        let mut seen = self.0.lock().unwrap();
+        seen.entry(service).or_default().push((customer.into(), number));
+    }
+
+    fn of(&self, service: &'static str) -> Vec<(String, usize)> {
+        self.0.lock().unwrap().get(service).cloned().unwrap_or_default()
+    }
+}
+
+/// Ships every order, some at the second attempt, and never the one with number 13.
+async fn ship(seen: Seen, order: Delivery<OrderPlaced>) -> Result<impl IntoEvents, HandlerError> {
+    let OrderPlaced { customer, number } = order.event;
+    if number == 13 {
+        return Err(HandlerError::reject("unlucky"));
+    }
+    if number.is_multiple_of(10) && order.metadata.attempt == 1 {
+        return Err(HandlerError::retry("no driver"));
+    }
+    seen.note("delivery", &customer, number);
+    Ok(Shipped { customer, number })
+}
+
+async fn follow(seen: Seen, shipped: Delivery<Shipped>) -> Result<(), HandlerError> {
+    seen.note("orders", &shipped.event.customer, shipped.event.number);
+    Ok(())
+}
+
+async fn orders_are_shipped_and_followed(config: &aws_config::SdkConfig, kind: Kind) -> Result<()> {
+    let seen = Seen::default();
+    let routers = [Router::new("delivery").on(ship), Router::new("orders").on(follow)];
+    let stage = format!("t{}-{kind:?}", std::process::id()).to_lowercase();
+    let topology = Topology::new(&stage).topic("orders", kind).topic("deliveries", kind);
+    let topology = routers.iter().fold(topology, |topology, router| topology.service(router));
+    let aws = Aws::new(config, ACCOUNT)?;
+    ensure!(provision(&aws, &topology).await?.changes.len() == 8);
+    let again = provision(&aws, &topology).await?;
+    ensure!(again.changes.is_empty(), "a second run changed something: {again}");
+
+    let publisher = AwsPublisher::new(aws.clone(), topology.bindings());
+    let stop = CancellationToken::new();
+    let done = watch::Sender::new(0);
+    let mut workers = Vec::new();
+    for router in routers {
+        let queue = aws.queue(&topology.bindings(), router.name(), kind);
+        let done = done.clone();
+        let consumer = router
+            .with_state(seen.clone())
+            .publisher(publisher.clone())
+            .inbox(MemoryInbox::default())
+            .retry(Backoff::new(Duration::from_secs(1), Duration::from_secs(2)))
+            .observe(move |_, outcome| {
+                if matches!(outcome, Outcome::Handled { .. } | Outcome::DeadLettered(_)) {
+                    done.send_modify(|count| *count += 1);
+                }
+            });
+        let worker = Worker::new(queue).wait_time(Duration::from_secs(1));
+        let shutdown = stop.clone().cancelled_owned();
+        workers.push(tokio::spawn(worker.run(consumer, shutdown)));
+    }
+    let order = |number| OrderPlaced { customer: format!("c-{}", number % 4), number };
+    let events: Vec<_> = (0..40).map(order).collect();
+    Emitter::new("orders", publisher).emit_all(events).await?.into_result()?;
+
+    // 39 shipped and followed, one rejected.
+    let mut count = done.subscribe();
+    let all = tokio::time::timeout(PATIENCE, count.wait_for(|count| *count == 79)).await;
+    let reached = *done.borrow();
+    all.map(drop).with_context(|| format!("only {reached} of 79 were settled in {PATIENCE:?}"))?;
+    stop.cancel();
+    for worker in workers {
+        worker.await??;
+    }
+
+    for service in ["delivery", "orders"] {
+        let mut numbers: Vec<_> = seen.of(service).into_iter().map(|(_, number)| number).collect();
+        if kind == Kind::Fifo {
+            for customer in 0..4 {
+                let of_customer: Vec<_> =
+                    numbers.iter().copied().filter(|number| number % 4 == customer).collect();
+                ensure!(of_customer.is_sorted(), "{service}, c-{customer}: {of_customer:?}");
+            }
+        }
+        numbers.sort_unstable();
+        let expected: Vec<_> = (0..40).filter(|number| *number != 13).collect();
+        ensure!(numbers == expected, "{service} handled {numbers:?}");
+    }
+    let letters = aws.queue(&topology.bindings(), "delivery", kind).dead_letters().await?;
+    ensure!(letters.len() == 1, "{letters:?}");
+    ensure!(letters[0].reason.as_deref() == Some("rejected: unlucky"), "{letters:?}");
+    deprovision(&aws, &topology).await?;
+    Ok(())
+}
+
+mod sim {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn orders_are_shipped_and_followed_on_standard_queues() -> Result<()> {
+        orders_are_shipped_and_followed(&Sim::new().sdk_config(), Kind::Standard).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn orders_are_shipped_and_followed_on_fifo_queues() -> Result<()> {
+        orders_are_shipped_and_followed(&Sim::new().sdk_config(), Kind::Fifo).await
+    }
+}
+
+mod localstack {
+    use super::*;
+
+    #[tokio::test]
+    async fn orders_are_shipped_and_followed_on_standard_queues() -> Result<()> {
+        let Some(localstack) = LocalStack::from_env()? else { return Ok(()) };
+        orders_are_shipped_and_followed(&localstack.sdk_config(), Kind::Standard).await
+    }
+
+    #[tokio::test]
+    async fn orders_are_shipped_and_followed_on_fifo_queues() -> Result<()> {
+        let Some(localstack) = LocalStack::from_env()? else { return Ok(()) };
+        orders_are_shipped_and_followed(&localstack.sdk_config(), Kind::Fifo).await
+    }
+}
