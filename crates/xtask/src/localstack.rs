@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::process::{POLL, check_interrupted};
-use crate::{http, process, root};
+use crate::{http, root};
 
 /// LocalStack's customary port.
 pub(crate) const DEFAULT_PORT: u16 = 4566;
@@ -128,7 +128,7 @@ pub(crate) fn down() -> Result<bool> {
     match Recorded::read() {
         Some(recorded) if recorded.exists() => {
             match recorded.pid {
-                Some(pid) => process::end_tree(pid, || !host::runs(pid)),
+                Some(pid) => host::stop(&root(), recorded.port, pid),
                 None => docker::stop(&root(), recorded.port)?,
             }
             println!("LocalStack stopped");

@@ -17,6 +17,9 @@ const URL_VARIABLE: &str = "FANFARE_LOCALSTACK_URL";
 /// With it, a test whose need is missing fails instead of being skipped.
 const REQUIRE_VARIABLE: &str = "FANFARE_REQUIRE";
 
+/// Tests at a time, unless the caller says otherwise: those on LocalStack wait most of their time.
+const THREADS: (&str, &str) = ("RUST_TEST_THREADS", "16");
+
 /// Run as `python boto3_check.py ENDPOINT`; prints a line per check, `ok …` or `FAILED …`.
 const CLIENT_CHECK: &str = "tests/clients/boto3_check.py";
 
@@ -47,6 +50,9 @@ fn rust(steps: &mut Steps, filter: &[String], localstack: Option<&str>) -> Resul
     ] {
         let mut command = cargo(arguments);
         command.env(REQUIRE_VARIABLE, "1").envs(localstack.map(|url| (URL_VARIABLE, url)));
+        if std::env::var_os(THREADS.0).is_none() {
+            command.env(THREADS.0, THREADS.1);
+        }
         steps.run(name, command.arg("--").args(filter), Tally::of_libtest)?;
     }
     Ok(())

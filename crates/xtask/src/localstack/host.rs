@@ -35,7 +35,7 @@ impl Runtime {
     /// Starts the process; it is not ready yet.
     pub(super) fn start(root: &Path, port: u16) -> Result<Self> {
         let python = python::environment(root)?;
-        let folder = root.join(format!("target/localstack/port-{port}"));
+        let folder = folder(root, port);
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
         }
@@ -83,10 +83,25 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.end();
-            // Only left-overs of a run that is over: not worth a message.
-            let _ = fs::remove_dir_all(&self.folder);
+            clear(&self.folder);
         }
     }
+}
+
+/// Stops what was left running, with its files.
+pub(super) fn stop(root: &Path, port: u16, id: u32) {
+    process::end_tree(id, || !runs(id));
+    clear(&folder(root, port));
+}
+
+fn clear(folder: &Path) {
+    // Only left-overs of a run that is over: not worth a message.
+    let _ = fs::remove_dir_all(folder);
+}
+
+/// The files of a run.
+fn folder(root: &Path, port: u16) -> PathBuf {
+    root.join(format!("target/localstack/port-{port}"))
 }
 
 /// Whether process `id` is a LocalStack.
