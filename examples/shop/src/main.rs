@@ -18,6 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, builder::PossibleValuesParser};
 use fanfare::{Emitter, aws};
+use tracing::level_filters::LevelFilter;
 
 use crate::{
     ground::Ground,
@@ -68,9 +69,9 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    let level = std::env::var("RUST_LOG").ok().and_then(|level| level.parse().ok());
     tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|_| "error".into()))
+        .with_max_level(level.unwrap_or(LevelFilter::ERROR))
         .with_writer(std::io::stderr)
         .init();
     match run(arguments).await {
