@@ -33,3 +33,37 @@ pub(crate) fn get(port: u16, path: &str) -> io::Result<String> {
 fn address(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::thread;
+
+    use super::get;
+
+    fn answered_with(answer: &'static str) -> std::io::Result<String> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            assert!(stream.read(&mut request).unwrap() > 0);
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        let body = get(port, "/health");
+        server.join().unwrap();
+        body
+    }
+
+    #[test]
+    fn the_body_of_a_good_answer_is_returned() {
+        assert_eq!(answered_with("HTTP/1.0 200 OK\r\nA: b\r\n\r\n{}\n").unwrap(), "{}\n");
+    }
+
+    #[test]
+    fn other_answers_are_errors() {
+        assert!(answered_with("HTTP/1.0 503 Unavailable\r\n\r\n{}").is_err());
+        assert!(answered_with("hello").is_err());
+    }
+}

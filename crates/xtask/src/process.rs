@@ -180,3 +180,41 @@ fn ps(arguments: &[&str]) -> String {
     let output = Command::new("ps").args(arguments).output();
     output.map_or_else(|_| String::new(), |output| String::from_utf8_lossy(&output.stdout).into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    use super::{POLL, Process, runs};
+
+    #[test]
+    fn dropping_a_process_ends_what_it_started() {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "sleep 301 & echo $!; wait"]).stdout(Stdio::piped());
+        let mut process = Process::spawn(&mut shell).unwrap();
+        let mut line = String::new();
+        let output = process.child().stdout.take().unwrap();
+        BufReader::new(output).read_line(&mut line).unwrap();
+        let grandchild = line.trim().parse().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let wait_until = |wanted: bool| {
+            while runs(grandchild, "sleep") != wanted {
+                assert!(Instant::now() < deadline, "{grandchild} should have changed");
+                std::thread::sleep(POLL);
+            }
+        };
+        wait_until(true);
+        drop(process);
+        wait_until(false);
+    }
+
+    #[test]
+    fn a_process_that_takes_too_long_is_ended() {
+        let process = Process::spawn(Command::new("sleep").arg("302")).unwrap();
+        let id = process.id();
+        assert!(process.wait(Some(POLL)).is_err());
+        assert!(!runs(id, "sleep"));
+    }
+}
