@@ -1,5 +1,6 @@
 //! Publisher, worker and provisioning as a service uses them, on the simulator and on the real
 //! LocalStack, standard and FIFO: the adapter itself, where the conformance suite speaks raw SDK.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     collections::BTreeMap,
@@ -9,9 +10,10 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use fanfare::{
-    Backoff, Delivery, Emitter, Event, HandlerError, IntoEvents, MemoryInbox, Outcome, Router,
-    aws::{Aws, AwsPublisher, Worker, deprovision, provision},
-    topology::{Kind, Topology},
+    Backoff, Delivery, EmitError, Emitter, Event, HandlerError, IntoEvents, MemoryInbox, Outcome,
+    PublishError, Router,
+    aws::{Aws, AwsPublisher, Worker, WorkerError, deprovision, provision},
+    topology::{Bindings, Kind, Topology},
 };
 use fanfare_sim::Sim;
 use fanfare_testkit::localstack::{ACCOUNT, LocalStack};
@@ -36,9 +38,12 @@ struct Shipped {
     number: usize,
 }
 
-/// What each service handled, in order: customer and number.
+/// What each service handled, in order.
 #[derive(Clone, Default)]
-struct Seen(Arc<Mutex<BTreeMap<&'static str, Vec<(String, usize)>>>>);
+struct Seen(Arc<Mutex<BTreeMap<&'static str, Vec<Handled>>>>);
+
+/// Customer and number.
+type Handled = (String, usize);
 
 impl Seen {
     fn note(&self, service: &'static str, customer: &str, number: usize) {
@@ -46,7 +51,7 @@ impl Seen {
         seen.entry(service).or_default().push((customer.into(), number));
     }
 
-    fn of(&self, service: &'static str) -> Vec<(String, usize)> {
+    fn of(&self, service: &'static str) -> Vec<Handled> {
         self.0.lock().unwrap().get(service).cloned().unwrap_or_default()
     }
 }
@@ -135,8 +140,29 @@ async fn orders_are_shipped_and_followed(config: &aws_config::SdkConfig, kind: K
     Ok(())
 }
 
+async fn what_is_missing_is_named(config: &aws_config::SdkConfig) -> Result<()> {
+    let aws = Aws::new(config, ACCOUNT)?;
+    let bindings = Bindings::new("nowhere");
+    let worker = Worker::new(aws.queue(&bindings, "orders", Kind::Standard));
+    let consumer = Router::new("orders").on(follow).with_state(Seen::default());
+    let ended = worker.run(consumer, std::future::pending()).await;
+    ensure!(ended == Err(WorkerError::NoQueue { queue: "nowhere-orders".into() }), "{ended:?}");
+    let emitter = Emitter::new("orders", AwsPublisher::new(aws, bindings));
+    let order = OrderPlaced { customer: "c-1".into(), number: 1 };
+    let not_found =
+        |error: EmitError| matches!(error, EmitError::Publish(PublishError::NotFound { .. }));
+    ensure!(emitter.emit(&order).await.is_err_and(not_found));
+    ensure!(emitter.send("delivery", &order).await.is_err_and(not_found));
+    Ok(())
+}
+
 mod sim {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_missing_is_named() -> Result<()> {
+        super::what_is_missing_is_named(&Sim::new().sdk_config()).await
+    }
 
     #[tokio::test(start_paused = true)]
     async fn orders_are_shipped_and_followed_on_standard_queues() -> Result<()> {
@@ -151,6 +177,12 @@ mod sim {
 
 mod localstack {
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_missing_is_named() -> Result<()> {
+        let Some(localstack) = LocalStack::from_env()? else { return Ok(()) };
+        super::what_is_missing_is_named(&localstack.sdk_config()).await
+    }
 
     #[tokio::test]
     async fn orders_are_shipped_and_followed_on_standard_queues() -> Result<()> {

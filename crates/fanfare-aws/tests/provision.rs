@@ -1,4 +1,5 @@
 //! Provisioning, on the simulator: what is made, and that a second run leaves it alone.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

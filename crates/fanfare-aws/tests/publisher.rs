@@ -1,4 +1,5 @@
 //! The publisher, on the simulator under paused time: outcomes, order, limits and each fault.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The worker, on the simulator under paused time: settling, order, shutdown and each fault.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 
@@ -344,7 +345,9 @@ async fn on_fifo_order_per_key_survives_failures() {
         seen: Seen,
         order: Delivery<OrderPlaced>,
     ) -> Result<(), HandlerError> {
-        if order.event.number % 3 == 0 && !seen.outcomes().is_empty() && order.metadata.attempt < 2
+        if order.event.number.is_multiple_of(3)
+            && !seen.outcomes().is_empty()
+            && order.metadata.attempt < 2
         {
             return Err(HandlerError::retry("once"));
         }

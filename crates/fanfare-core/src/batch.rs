@@ -190,10 +190,10 @@ impl Step<'_> {
             Ok(followed) => followed,
             Err(error) => return self.refused(error, &cause.id).await,
         };
-        if let (Some(inbox), Some(claim)) = (&self.consumer.inbox, claim) {
-            if let Err(error) = inbox.complete_boxed(claim, &followed).await {
-                return self.failed(None, error.to_string());
-            }
+        if let (Some(inbox), Some(claim)) = (&self.consumer.inbox, claim)
+            && let Err(error) = inbox.complete_boxed(claim, &followed).await
+        {
+            return self.failed(None, error.to_string());
         }
         let published = followed.len();
         let unpublished = self.publish(&cause.id, followed).await;

@@ -9,7 +9,6 @@ pub const TYPE_ATTRIBUTE: &str = "type";
 
 /// Where a message goes. Names are logical: an adapter turns them into ARNs and URLs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[non_exhaustive]
 pub enum Destination {
     /// To everyone who subscribed to this topic.
     Topic(String),

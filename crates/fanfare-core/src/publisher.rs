@@ -43,7 +43,6 @@ impl PublishReport {
     }
 
     /// The outcomes, in the order of the batch.
-    #[must_use]
     pub fn outcomes(&self) -> &[Result<(), PublishError>] {
         &self.outcomes
     }

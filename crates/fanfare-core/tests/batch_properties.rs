@@ -1,4 +1,5 @@
 //! What holds for every batch, whatever its handlers do.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

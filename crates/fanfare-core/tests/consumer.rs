@@ -1,4 +1,5 @@
 //! The batch function: what a host may rely on.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

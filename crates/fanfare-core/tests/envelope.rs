@@ -1,4 +1,5 @@
 //! The wire: CloudEvents 1.0 out and in, held against another implementation.
+#![allow(clippy::unwrap_used)]
 
 use cloudevents::{AttributesReader, EventBuilder, EventBuilderV10, event::ExtensionValue};
 use fanfare_core::{

@@ -1,4 +1,5 @@
 //! What a test of a service may rely on.
+#![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
 

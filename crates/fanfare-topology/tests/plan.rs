@@ -1,4 +1,5 @@
 //! From routers to what has to exist on AWS.
+#![allow(clippy::unwrap_used)]
 
 use fanfare_core::{Delivery, EventType, HandlerError, Router};
 use fanfare_topology::{Bindings, Kind, Topology, TopologyError};

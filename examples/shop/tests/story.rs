@@ -1,4 +1,5 @@
 //! The shop as a person starts it: the whole story, and its services as processes of their own.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     io::{BufRead, BufReader},

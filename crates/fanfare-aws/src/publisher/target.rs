@@ -38,8 +38,6 @@ impl<'a> Target<'a> {
                 let arn = aws.topic_arn(&bindings.topic_name(topic));
                 (Address::TopicArn(arn), bindings.topic_kind(topic))
             }
-            // `Destination` may grow: a publisher that does not know a kind refuses it as missing.
-            other => (Address::TopicArn(aws.topic_arn(&other.to_string())), Kind::Standard),
         };
         Target { aws, address, kind }
     }
