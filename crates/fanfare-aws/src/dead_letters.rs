@@ -49,7 +49,7 @@ impl DeadLetters for SqsDeadLetters {
             let event_id = letter.event_id.unwrap_or_default();
             let unique = format!("{event_id}/{}/{}", metadata.message_id, metadata.attempt);
             request = request
-                .message_group_id(metadata.group.as_deref().unwrap_or("none"))
+                .message_group_id(legal_id(metadata.group.as_deref().unwrap_or_default()))
                 .message_deduplication_id(legal_id(&unique));
         }
         let sent = request.send().await;

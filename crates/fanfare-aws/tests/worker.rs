@@ -20,6 +20,12 @@ use fanfare_topology::Kind;
 use support::*;
 use tokio::time::{Instant, sleep};
 
+async fn takes_five_seconds(seen: Seen, order: Delivery<OrderPlaced>) -> Result<(), HandlerError> {
+    sleep(Duration::from_secs(5)).await;
+    seen.note(order.event);
+    Ok(())
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_thousand_messages_take_at_most_205_requests_to_receive_and_delete() {
     let shop = Shop::new(Kind::Standard).await;
@@ -257,13 +263,9 @@ async fn a_consumer_that_cannot_work_is_refused_before_anything_is_received() {
 async fn shutdown_finishes_what_was_begun_and_settles_it() {
     let shop = Shop::new(Kind::Standard).await;
     shop.publish(10).await;
-    async fn slow(seen: Seen, order: Delivery<OrderPlaced>) -> Result<(), HandlerError> {
-        sleep(Duration::from_secs(5)).await;
-        seen.note(order.event);
-        Ok(())
-    }
     let seen = Seen::default();
-    let working = shop.work(Router::new("products").on(slow).with_state(seen.clone()));
+    let working =
+        shop.work(Router::new("products").on(takes_five_seconds).with_state(seen.clone()));
     sleep(Duration::from_secs(1)).await;
     shop.publish(5).await;
     working.finish().await.unwrap();
@@ -322,13 +324,9 @@ async fn shutdown_releases_the_groups_tail_unprocessed() {
     let shop = Shop::new(Kind::Fifo).await;
     let events: Vec<_> = (0..10).map(|i| order("a", i)).collect();
     shop.orders().emit_all(events).await.unwrap().into_result().unwrap();
-    async fn slow(seen: Seen, order: Delivery<OrderPlaced>) -> Result<(), HandlerError> {
-        sleep(Duration::from_secs(5)).await;
-        seen.note(order.event);
-        Ok(())
-    }
     let seen = Seen::default();
-    let working = shop.work(Router::new("products").on(slow).with_state(seen.clone()));
+    let working =
+        shop.work(Router::new("products").on(takes_five_seconds).with_state(seen.clone()));
     sleep(Duration::from_secs(1)).await;
     working.finish().await.unwrap();
     assert_eq!(seen.numbers(), [0], "only the one that had begun");

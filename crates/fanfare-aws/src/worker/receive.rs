@@ -51,8 +51,10 @@ fn received(message: Message, ordered: bool) -> Received {
     let mut metadata = Metadata::new(message.message_id.unwrap_or_default(), attempt.unwrap_or(1));
     metadata.sent_at =
         number(System::SentTimestamp).and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    // On a standard queue a group marks a tenant, and promises no order.
-    metadata.group = system.get(&System::MessageGroupId).filter(|_| ordered).cloned();
+    // On a standard queue a group marks a tenant, and promises no order. On a FIFO queue a server
+    // that leaves it out gets the safe reading: one group.
+    metadata.group =
+        ordered.then(|| system.get(&System::MessageGroupId).cloned().unwrap_or_default());
     let mut delivery = RawDelivery::new(message.body.unwrap_or_default(), metadata);
     delivery.attributes = attributes(message.message_attributes.unwrap_or_default());
     Received { delivery, receipt: message.receipt_handle.unwrap_or_default() }
