@@ -28,12 +28,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Run every test, LocalStack's among them; the last line says how many passed
+    /// Run lints and every test, LocalStack's among them; the last line says how many passed
     Test {
-        /// Only the Rust tests whose name contains one of these
+        /// Only the Rust tests whose name contains one of these, and no lints
         filter: Vec<String>,
     },
-    /// Clippy and rustdoc over the workspace, warnings refused
+    /// Formatting, clippy and rustdoc over the workspace, warnings refused
     Lint,
     /// Start, stop or look at a LocalStack of the workspace's own
     Localstack {

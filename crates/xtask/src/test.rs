@@ -1,4 +1,4 @@
-//! `cargo xtask test`: formatting, every Rust test, then another language's client against the
+//! `cargo xtask test`: lints, every Rust test, then another language's client against the
 //! simulator and LocalStack. A step that fails does not keep the later ones from running.
 
 use std::process::Command;
@@ -9,7 +9,7 @@ use crate::localstack::Server;
 use crate::simulator::Simulator;
 use crate::step::{Steps, cargo};
 use crate::summary::Tally;
-use crate::{http, process, python, root};
+use crate::{http, lint, process, python, root};
 
 /// Where the tests look for LocalStack.
 const URL_VARIABLE: &str = "FANFARE_LOCALSTACK_URL";
@@ -27,7 +27,7 @@ const CLIENT_CHECK: &str = "tests/clients/boto3_check.py";
 pub(crate) fn run(filter: &[String]) -> Result<bool> {
     let mut steps = Steps::default();
     if filter.is_empty() {
-        steps.run("formatting", &mut cargo(&["fmt", "--all", "--check"]), Tally::of_libtest)?;
+        lint::steps(&mut steps)?;
     }
     // Before LocalStack starts: it would only sit there while everything compiles.
     let build = &mut cargo(&["test", "--workspace", "--all-targets", "--no-run"]);
