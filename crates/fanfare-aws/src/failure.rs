@@ -1,7 +1,7 @@
 //! What an error of AWS means for us.
 
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
-use aws_smithy_types::error::{display::DisplayErrorContext, metadata::ProvideErrorMetadata};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 /// A failed request, by what can be done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,10 +40,7 @@ impl Failure {
             }
             SdkError::TimeoutError(_) => Failure::transient("no answer in time", ""),
             // Credentials that cannot be had now may be had later.
-            other => {
-                let cause = DisplayErrorContext(other).to_string();
-                Failure::transient("no usable answer", &cause)
-            }
+            other => Failure::transient("no usable answer", &causes(other)),
         }
     }
 
@@ -66,6 +63,12 @@ impl std::fmt::Display for Failure {
             false => write!(f, "{}: {}", self.code, self.message),
         }
     }
+}
+
+/// What an error and its causes say, outermost first.
+fn causes(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn by_code(code: &str, status: u16) -> Class {

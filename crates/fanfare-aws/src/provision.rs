@@ -60,6 +60,17 @@ pub enum ProvisionError {
     /// The topology cannot exist.
     #[error(transparent)]
     Topology(#[from] TopologyError),
+    /// The credentials belong to another account or Region than the one that names are computed
+    /// from.
+    #[error(
+        "{actual} was created where {expected} was meant: give the account and Region that the credentials belong to"
+    )]
+    OtherAccount {
+        /// The computed ARN.
+        expected: String,
+        /// The ARN that was made.
+        actual: String,
+    },
     /// AWS refused a step.
     #[error("{action} {resource} failed: {reason}")]
     Aws {

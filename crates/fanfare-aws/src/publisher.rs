@@ -13,9 +13,13 @@ use crate::Aws;
 use lane::Lane;
 use target::Target;
 
-/// Tries per message before it is reported as not accepted: with the back-off below it gives up
-/// after some 6 to 12 seconds.
+/// Tries per message before it is reported as not accepted: with the back-off below some 6 to 12
+/// seconds where the answers come quickly.
 const ATTEMPTS: u32 = 8;
+
+/// After this nothing is tried again: where each request times out, the tries would take longer
+/// than a worker's lease on the message whose handler publishes.
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Between the tries of one message.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));

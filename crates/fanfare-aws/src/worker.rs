@@ -9,22 +9,26 @@ use std::{
     time::Duration,
 };
 
-use fanfare_core::{Consumer, ConsumerError, Stop};
+use fanfare_core::{Consumer, ConsumerError};
 use futures_util::StreamExt;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{Instant, timeout_at},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     Queue,
     aws::LONG_POLL,
     dead_letters::SqsDeadLetters,
     failure::{Class, Failure},
-    limits::BATCH_ENTRIES,
+    limits::{BATCH_ENTRIES, VISIBILITY_SECONDS},
 };
 use receive::{Received, receive};
+
+/// How long a receive waits for slots beyond the first, so that it can ask for ten.
+const MOMENT: Duration = Duration::from_millis(50);
 use settle::{Held, Settler};
 
 /// Receives from one queue and handles what comes, until it is told to stop.
@@ -40,8 +44,10 @@ use settle::{Held, Settler};
 /// - Time-outs, throttling and broken connections are waited out with a growing delay, for ever.
 ///   A missing queue or denied access ends it with an error.
 ///
-/// A handler has to be done within the queue's visibility time-out: after it, the message is
-/// received again (and an inbox keeps its effect from doubling).
+/// A handler has to be done within the [visibility time-out](Self::visibility_timeout), on a FIFO
+/// queue within half of it: after it, the message is received again (and an inbox keeps its
+/// effect from doubling). The messages of a group are handled one after another, so those that
+/// could not begin in the first half are given back and come again, in order.
 ///
 /// ```no_run
 /// # use fanfare_aws::{Aws, Worker, WorkerError};
@@ -58,6 +64,7 @@ pub struct Worker {
     queue: Queue,
     concurrency: usize,
     wait: Duration,
+    visibility: Duration,
     drain: Duration,
 }
 
@@ -93,9 +100,16 @@ pub enum WorkerError {
 }
 
 impl Worker {
-    /// A worker on `queue`: 30 deliveries at once, receives of 20 seconds, 25 seconds to finish when it is told to stop.
+    /// A worker on `queue`: 30 deliveries at once, receives of 20 seconds, 60 seconds of
+    /// visibility time-out, 25 seconds to finish when it is told to stop.
     pub fn new(queue: Queue) -> Self {
-        Worker { queue, concurrency: 30, wait: LONG_POLL, drain: Duration::from_secs(25) }
+        Worker {
+            queue,
+            concurrency: 30,
+            wait: LONG_POLL,
+            visibility: Duration::from_secs(60),
+            drain: Duration::from_secs(25),
+        }
     }
 
     /// How many deliveries are held at once, at least 1. Multiples of 10 fill every receive.
@@ -103,11 +117,19 @@ impl Worker {
         Worker { concurrency: deliveries.clamp(1, Semaphore::MAX_PERMITS), ..self }
     }
 
-    /// How long a receive waits for a message, in whole seconds from 0 to 20; the default is 20,
-    /// which makes three requests a minute while nothing comes. A stopping worker waits for the
+    /// How long a receive waits for a message, in whole seconds from 1 to 20, rounded up; the
+    /// default is 20, which makes three requests a minute while nothing comes. A stopping worker waits for the
     /// receive that is under way, so a shorter wait stops an idle worker sooner.
     pub fn wait_time(self, wait: Duration) -> Self {
-        Worker { wait: wait.min(LONG_POLL), ..self }
+        Worker { wait: wait.clamp(Duration::from_secs(1), LONG_POLL), ..self }
+    }
+
+    /// How long a received message stays invisible to others, in whole seconds from 1 to 43,200
+    /// (12 hours), rounded up; the default is 60. It is asked for with each receive, whatever the
+    /// queue's own attribute says.
+    pub fn visibility_timeout(self, timeout: Duration) -> Self {
+        let longest = Duration::from_secs(VISIBILITY_SECONDS);
+        Worker { visibility: timeout.clamp(Duration::from_secs(1), longest), ..self }
     }
 
     /// How long running handlers may take to finish after shutdown began; what is not done then
@@ -131,15 +153,15 @@ impl Worker {
         let consumer = Arc::new(consumer.into());
         consumer.check()?;
         let settler = Settler::start(self.queue.clone());
-        let stop = Stop::default();
+        let stop = CancellationToken::new();
         let mut batches = JoinSet::new();
         let deadline = pin!(async {
             shutdown.await;
-            stop.stop();
+            stop.cancel();
             Instant::now() + self.drain
         });
         let polled = self.poll(&consumer, &settler, &stop, &mut batches, deadline).await;
-        stop.stop();
+        stop.cancel();
         tracing::info!(queue = %self.queue.name, in_progress = batches.len(), "stopping");
         let deadline = *polled.as_ref().unwrap_or(&(Instant::now() + self.drain));
         let finished = async { while batches.join_next().await.is_some() {} };
@@ -158,7 +180,7 @@ impl Worker {
         &self,
         consumer: &Arc<Consumer>,
         settler: &Settler,
-        stop: &Stop,
+        stop: &CancellationToken,
         batches: &mut JoinSet<()>,
         mut shutdown: Pin<&mut impl Future<Output = Instant>>,
     ) -> Result<Instant, WorkerError> {
@@ -171,7 +193,8 @@ impl Worker {
                 deadline = shutdown.as_mut() => return Ok(deadline),
                 room = acquire(&slots, wanted) => room,
             };
-            let mut receiving = pin!(receive(&self.queue, wanted, self.wait));
+            let most = room.len();
+            let mut receiving = pin!(receive(&self.queue, most, self.wait, self.visibility));
             let received = tokio::select! {
                 biased;
                 received = receiving.as_mut() => received,
@@ -189,8 +212,12 @@ impl Worker {
                     failures = 0;
                     let held = settler.hold(received, room);
                     if !held.is_empty() {
-                        let queue = self.queue.clone();
-                        batches.spawn(handle(Arc::clone(consumer), queue, held, stop.clone()));
+                        let begin_by = Instant::now() + self.visibility / 2;
+                        let batch = handle(Arc::clone(consumer), self.queue.clone(), held, {
+                            let stop = stop.clone();
+                            move || !stop.is_cancelled() && Instant::now() < begin_by
+                        });
+                        batches.spawn(batch);
                     }
                 }
                 Err(failure) if failure.class == Class::Transient => {
@@ -219,25 +246,34 @@ impl Worker {
     }
 }
 
-/// One slot for each message that may come.
+/// A slot for each message that may come: `wanted` of them, or, where handlers are slow, as many
+/// as were free a moment after the first.
 async fn acquire(slots: &Arc<Semaphore>, wanted: usize) -> Vec<OwnedSemaphorePermit> {
+    let slot = || Arc::clone(slots).acquire_owned();
     let mut room = Vec::with_capacity(wanted);
+    room.extend(slot().await);
+    let enough = Instant::now() + MOMENT;
     while room.len() < wanted {
-        match Arc::clone(slots).acquire_owned().await {
-            Ok(slot) => room.push(slot),
-            Err(_closed) => std::future::pending().await,
+        match timeout_at(enough, slot()).await {
+            Ok(slot) => room.extend(slot),
+            Err(_elapsed) => break,
         }
     }
     room
 }
 
 /// Handles one receive's messages and settles each as soon as its outcome is known.
-async fn handle(consumer: Arc<Consumer>, queue: Queue, held: Vec<(Received, Held)>, stop: Stop) {
+async fn handle(
+    consumer: Arc<Consumer>,
+    queue: Queue,
+    held: Vec<(Received, Held)>,
+    may_begin: impl Fn() -> bool + Sync,
+) {
     let (batch, mut held): (Vec<_>, Vec<_>) =
         held.into_iter().map(|(received, held)| (received.delivery, Some(held))).unzip();
     let dead_letters = SqsDeadLetters::of(&queue);
     let at_once = batch.len();
-    let mut outcomes = Box::pin(consumer.process(batch, at_once, &dead_letters, &stop));
+    let mut outcomes = Box::pin(consumer.process(batch, at_once, &dead_letters, &may_begin));
     while let Some((index, outcome)) = outcomes.next().await {
         if let Some(held) = held.get_mut(index).and_then(Option::take) {
             held.settle(outcome.disposition());

@@ -148,6 +148,18 @@ async fn a_failing_step_is_named_and_a_later_run_goes_on_from_there() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn credentials_of_another_account_are_noticed() {
+    let aws = Aws::new(&Sim::new().sdk_config(), "123456789012").unwrap();
+    let error = provision(&aws, &shop(Kind::Standard, placed())).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "arn:aws:sns:us-east-1:000000000000:shop-orders was created where \
+         arn:aws:sns:us-east-1:123456789012:shop-orders was meant: give the account and Region \
+         that the credentials belong to"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn throttling_and_broken_connections_are_survived() {
     let (sim, topology) = (Sim::new(), shop(Kind::Standard, placed()));
     for fault in [Fault::Throttle, Fault::BreakConnection] {

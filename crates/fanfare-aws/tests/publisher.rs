@@ -234,7 +234,7 @@ async fn a_missing_topic_and_denied_access_are_named_and_not_retried() {
     let error = Emitter::new("orders", publisher).emit(&order("a", 0)).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "topic `orders` does not exist (as arn:aws:sns:us-east-1:000000000000:elsewhere-orders): provision it first"
+        "topic `orders` does not exist (as arn:aws:sns:us-east-1:000000000000:elsewhere-orders): declare it in the topology and provision it"
     );
     assert_eq!(shop.aws.requests() - before, 1);
     let denied =

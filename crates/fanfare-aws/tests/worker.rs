@@ -438,3 +438,66 @@ async fn under_all_faults_at_once_nothing_is_lost_and_effects_happen_once() {
         assert_eq!(unique.len(), seen.numbers().len(), "seed {seed}: an effect happened twice");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_fifo_group_that_outlives_its_visibility_keeps_its_order() {
+    let shop = Shop::new(Kind::Fifo).await;
+    let events: Vec<_> = (0..10).map(|i| order("a", i)).collect();
+    shop.orders().emit_all(events).await.unwrap().into_result().unwrap();
+    async fn slow(seen: Seen, order: Delivery<OrderPlaced>) -> Result<(), HandlerError> {
+        sleep(Duration::from_secs(20)).await;
+        seen.note(order.event);
+        Ok(())
+    }
+    let seen = Seen::default();
+    let working = shop.work(Router::new("products").on(slow).with_state(seen.clone()));
+    shop.drained().await;
+    working.finish().await.unwrap();
+    let numbers: Vec<_> = seen.events().iter().map(|event| event.number).collect();
+    assert_eq!(numbers, (0..10).collect::<Vec<_>>(), "each once, in order, without an inbox");
+    assert_eq!(shop.dead(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_poison_message_does_not_take_its_group_along() {
+    let shop = Shop::new(Kind::Fifo).await;
+    let events: Vec<_> = (0..6).map(|i| order("a", i)).collect();
+    shop.orders().emit_all(events).await.unwrap().into_result().unwrap();
+    async fn poison(seen: Seen, order: Delivery<OrderPlaced>) -> Result<(), HandlerError> {
+        if order.event.number == 0 {
+            return Err(HandlerError::retry("always"));
+        }
+        seen.note(order.event);
+        Ok(())
+    }
+    let seen = Seen::default();
+    let working = shop.work(Router::new("products").on(poison).with_state(seen.clone()));
+    shop.drained().await;
+    working.finish().await.unwrap();
+    assert_eq!(seen.numbers(), [1, 2, 3, 4, 5]);
+    let letters = shop.queue().dead_letters().await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].reason.as_deref(), Some("failed for good at attempt 10: always"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_deliveries_do_not_keep_idle_slots_from_receiving() {
+    let shop = Shop::new(Kind::Standard).await;
+    async fn some_are_stuck(seen: Seen, order: Delivery<OrderPlaced>) -> Result<(), HandlerError> {
+        if order.event.number < 21 {
+            sleep(Duration::from_secs(50)).await;
+        }
+        seen.note(order.event);
+        Ok(())
+    }
+    let seen = Seen::default();
+    let working = shop.work(Router::new("products").on(some_are_stuck).with_state(seen.clone()));
+    shop.publish(21).await;
+    sleep(Duration::from_secs(1)).await;
+    let quick: Vec<_> = (21..26).map(|i| order("q", i)).collect();
+    shop.orders().emit_all(quick).await.unwrap().into_result().unwrap();
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(seen.numbers(), [21, 22, 23, 24, 25], "nine slots are free");
+    shop.drained().await;
+    working.finish().await.unwrap();
+}

@@ -8,10 +8,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -22,30 +19,13 @@ use tracing::Instrument;
 use crate::{
     Admission, Call, Claim, Consumer, Context, DeadLetter, DynDeadLetters, Envelope, HandlerError,
     InboxKey, Message, Opened, Outcome, PendingEvent, Policy, RawDelivery, Reason,
-    handler::Verdict, into_events::derived_id,
+    handler::Verdict, into_events::DerivedIds,
 };
 
 /// The longest chain of events that cause each other: what is behind it is a loop, and goes to
 /// the dead-letter queue. AWS stops loops through its own services after about 16, but not those
 /// through streams.
 const MAX_HOPS: u32 = 64;
-
-/// Tells a batch that no further delivery is to be begun. Clones share the flag.
-#[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    /// From now on nothing new is begun; what runs goes on.
-    pub fn stop(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    /// Whether [`stop`](Self::stop) was called.
-    #[must_use]
-    pub fn is_stopped(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
 
 /// What is left of a group, and whether it has failed.
 struct Group {
@@ -61,20 +41,24 @@ impl Consumer {
     /// first that fails the group stops, and the rest of it is [`Outcome::Blocked`]. Groups, and
     /// deliveries without one, run side by side, at most `concurrency` of them.
     ///
+    /// `may_begin` is asked before each delivery; from its first `false` on nothing new is begun,
+    /// and the rest is [`Outcome::Released`]: because the host is asked to stop, or because what
+    /// is begun now would outlive the lease on its message.
+    ///
     /// Dropping the stream abandons the handlers that run; their deliveries have no outcome.
     pub fn process<'a>(
         &'a self,
         batch: Vec<RawDelivery>,
         concurrency: usize,
         dead_letters: &'a dyn DynDeadLetters,
-        stop: &'a Stop,
+        may_begin: &'a (dyn Fn() -> bool + Sync),
     ) -> impl Stream<Item = (usize, Outcome)> + Send + 'a {
         let groups = groups(batch).into_iter().map(move |group| {
             stream::unfold(group, move |mut group| async move {
                 let (index, delivery) = group.waiting.pop_front()?;
                 let outcome = match group.failed {
                     Some(after) => Outcome::Blocked { after },
-                    None if stop.is_stopped() => Outcome::Released,
+                    None if !may_begin() => Outcome::Released,
                     None => self.handle(&delivery, dead_letters).await,
                 };
                 if let Outcome::Failed { after, .. } = outcome {
@@ -167,9 +151,9 @@ impl Step<'_> {
                 self.publish(&id, followed).await.unwrap_or(Outcome::Duplicate)
             }
             Ok(Admission::InProgress) => {
-                self.failed(None, "another delivery of it is being handled".into())
+                self.later(None, "another delivery of it is being handled".into())
             }
-            Err(error) => self.failed(None, error.to_string()),
+            Err(error) => self.later(None, error.to_string()),
         }
     }
 
@@ -184,7 +168,9 @@ impl Step<'_> {
             Ok(Err(error)) => {
                 return self.refused(HandlerError::from_layer(error), &cause.id).await;
             }
-            Err(_) => return self.failed(None, "its handler panicked".into()),
+            Err(_) => {
+                return self.failed(None, "its handler panicked".into(), &cause.id).await;
+            }
         };
         let followed = match self.seal(pending, &cause, &context) {
             Ok(followed) => followed,
@@ -193,7 +179,7 @@ impl Step<'_> {
         if let (Some(inbox), Some(claim)) = (&self.consumer.inbox, claim)
             && let Err(error) = inbox.complete_boxed(claim, &followed).await
         {
-            return self.failed(None, error.to_string());
+            return self.later(None, error.to_string());
         }
         let published = followed.len();
         let unpublished = self.publish(&cause.id, followed).await;
@@ -202,7 +188,7 @@ impl Step<'_> {
 
     async fn refused(&self, error: HandlerError, id: &str) -> Outcome {
         match error.verdict {
-            Verdict::Retry(after) => self.failed(after, error.to_string()),
+            Verdict::Retry(after) => self.failed(after, error.to_string(), id).await,
             Verdict::Reject => {
                 self.dead_letter(Reason::Rejected(error.to_string()), Some(id)).await
             }
@@ -216,8 +202,10 @@ impl Step<'_> {
         context: &Context,
     ) -> Result<Vec<Message>, HandlerError> {
         let name = &self.consumer.name;
-        let sealed = pending.into_iter().enumerate().map(|(index, event)| {
-            event.seal(derived_id(cause, name, index), name, context.clone())
+        let ids = DerivedIds::new(cause, name);
+        let sealed = pending.into_iter().scan(ids, |ids, event| {
+            let id = ids.next(&event);
+            Some(event.seal(id, name, context.clone()))
         });
         sealed.collect::<Result<_, _>>().map_err(HandlerError::reject)
     }
@@ -228,11 +216,13 @@ impl Step<'_> {
             return None;
         }
         let Some(publisher) = &self.consumer.publisher else {
-            return Some(self.failed(None, "there is no publisher for what follows".into()));
+            return Some(self.later(None, "there is no publisher for what follows".into()));
         };
         match publisher.publish_boxed(&followed).await.into_result() {
             Ok(()) => None,
-            Err(error) if error.is_retryable() => Some(self.failed(None, error.to_string())),
+            Err(error) if error.is_retryable() => {
+                Some(self.failed(None, error.to_string(), id).await)
+            }
             Err(error) => {
                 Some(self.dead_letter(Reason::Unpublishable(error.to_string()), Some(id)).await)
             }
@@ -242,7 +232,7 @@ impl Step<'_> {
     async fn apply(&self, policy: Policy, reason: Reason, id: Option<&str>) -> Outcome {
         match policy {
             Policy::DeadLetter => self.dead_letter(reason, id).await,
-            Policy::Keep => self.failed(None, reason.to_string()),
+            Policy::Keep => self.failed(None, reason.to_string(), id.unwrap_or_default()).await,
             Policy::Acknowledge => {
                 tracing::warn!(message_id = %self.delivery.metadata.message_id, %reason, "ignored");
                 Outcome::Ignored(reason)
@@ -258,11 +248,21 @@ impl Step<'_> {
                 tracing::warn!(%message_id, %reason, "dead-lettered");
                 Outcome::DeadLettered(reason)
             }
-            Err(error) => self.failed(None, error.to_string()),
+            Err(error) => self.later(None, error.to_string()),
         }
     }
 
-    fn failed(&self, after: Option<Duration>, error: String) -> Outcome {
+    /// It did not work: again later, unless its attempts are used up.
+    async fn failed(&self, after: Option<Duration>, error: String, id: &str) -> Outcome {
+        let attempts = self.delivery.metadata.attempt;
+        if attempts < self.consumer.max_attempts {
+            return self.later(after, error);
+        }
+        let id = Some(id).filter(|id| !id.is_empty());
+        self.dead_letter(Reason::Exhausted { attempts, error }, id).await
+    }
+
+    fn later(&self, after: Option<Duration>, error: String) -> Outcome {
         let metadata = &self.delivery.metadata;
         let after = after.unwrap_or_else(|| self.consumer.retry.delay(metadata.attempt));
         tracing::warn!(message_id = %metadata.message_id, ?after, %error, "failed, will be retried");

@@ -7,6 +7,9 @@ use crate::{
     Publisher, RawDelivery, Reason, router::BoundDecoder, tag,
 };
 
+/// Tries of a delivery before it is given up; with the default back-off some eight minutes.
+const MAX_ATTEMPTS: u32 = 10;
+
 /// Called with every delivery and what became of it.
 type Observer = Arc<dyn Fn(&RawDelivery, &Outcome) + Send + Sync>;
 
@@ -23,6 +26,7 @@ pub struct Consumer {
     pub(crate) publisher: Option<Arc<dyn DynPublisher>>,
     pub(crate) inbox: Option<Arc<dyn DynInbox>>,
     pub(crate) retry: Backoff,
+    pub(crate) max_attempts: u32,
     pub(crate) observer: Option<Observer>,
 }
 
@@ -30,6 +34,9 @@ pub struct Consumer {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConsumerError {
+    /// Its router has no name, which inbox and returned events go by.
+    #[error("a router has an empty name: give it the name of its service")]
+    NoName,
     /// It would receive and have nobody to give it to.
     #[error("`{consumer}` has no handlers: register one with Router::on")]
     NoHandlers {
@@ -69,7 +76,7 @@ impl Consumer {
             handled.iter().map(|handled| handled.tag).zip(decoders).collect();
         let decoders = Arc::new(decoders);
         let (publisher, inbox, observer) = (None, None, None);
-        let retry = Backoff::default();
+        let (retry, max_attempts) = (Backoff::default(), MAX_ATTEMPTS);
         Consumer {
             name,
             handled,
@@ -81,6 +88,7 @@ impl Consumer {
             inbox,
             retry,
             observer,
+            max_attempts,
         }
     }
 
@@ -101,6 +109,14 @@ impl Consumer {
     #[must_use]
     pub fn retry(self, backoff: Backoff) -> Self {
         Consumer { retry: backoff, ..self }
+    }
+
+    /// How often a delivery is tried before it goes to the dead-letter queue, with its last error;
+    /// the default is 10. What counts is how often it was received: on a FIFO queue also behind
+    /// an earlier one that failed.
+    #[must_use]
+    pub fn max_attempts(self, attempts: u32) -> Self {
+        Consumer { max_attempts: attempts, ..self }
     }
 
     /// Calls `observer` with every delivery and what became of it, just before it is settled: for
@@ -131,14 +147,17 @@ impl Consumer {
     /// [`ConsumerError`], the first that is found.
     pub fn check(&self) -> Result<(), ConsumerError> {
         let consumer = || self.name.to_string();
+        if self.name.is_empty() {
+            return Err(ConsumerError::NoName);
+        }
         if self.handled.is_empty() {
             return Err(ConsumerError::NoHandlers { consumer: consumer() });
         }
-        for (i, HandledType { tag, publishes, .. }) in self.handled.iter().enumerate() {
+        for (i, HandledType { tag, returns_events, .. }) in self.handled.iter().enumerate() {
             if self.handled[..i].iter().any(|earlier| earlier.tag == *tag) {
                 return Err(ConsumerError::TwoHandlers { consumer: consumer(), tag });
             }
-            if *publishes && self.publisher.is_none() {
+            if *returns_events && self.publisher.is_none() {
                 return Err(ConsumerError::NoPublisher { consumer: consumer(), tag });
             }
         }

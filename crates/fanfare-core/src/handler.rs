@@ -26,7 +26,7 @@ use crate::{BoxError, Delivery, EventType, IntoEvents};
 ///
 /// and for structs that implement [`Handle`]. The type parameter `Args` only tells these apart.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a handler for state `{S}`",
+    message = "`{Self}` is not a handler",
     label = "not a handler",
     note = "a handler is `async fn(State, Delivery<E>) -> Result<impl IntoEvents, HandlerError>`, or the same without the state",
     note = "its state must be the router's (`with_state`), `E` must be `EventType + Deserialize`, its future `Send`",
@@ -167,7 +167,8 @@ pub(crate) enum Verdict {
 }
 
 impl HandlerError {
-    /// Try again, after a delay that grows with each attempt.
+    /// Try again, after a delay that grows with each attempt, until the attempts are used up (10,
+    /// see [`Consumer::max_attempts`](crate::Consumer::max_attempts)).
     pub fn retry(error: impl Into<BoxError>) -> Self {
         HandlerError { verdict: Verdict::Retry(None), source: error.into() }
     }

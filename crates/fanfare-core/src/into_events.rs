@@ -1,6 +1,6 @@
 //! What a handler returns: nothing, one event, several, of different types.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap};
 
 use jiff::Timestamp;
 use serde_json::value::RawValue;
@@ -29,10 +29,20 @@ pub enum EncodeError {
         /// The event's type tag.
         tag: &'static str,
     },
+    /// The emitter or router has an empty name, and so its events have no source.
+    #[error("{tag} has no source: give the emitter or router the name of its service")]
+    NoSource {
+        /// The event's type tag.
+        tag: &'static str,
+    },
 }
 
 /// What can be published together: a handler's return value, or the argument of
 /// [`Emitter::emit_all`](crate::Emitter::emit_all).
+///
+/// A handler that is run again for the same event should return the same events: their ids are
+/// derived from the handled event and from what they are, so that a repeated publish is
+/// recognised.
 ///
 /// Implemented for `()`, an [`Event`], a [`Task`], and for options, vectors, arrays and tuples of
 /// these, nested as needed:
@@ -63,6 +73,9 @@ pub trait IntoEvents: Send {
     /// Whether this is sure to hold no event, so that its handler needs no publisher.
     const NEVER: bool = false;
 
+    /// Adds the topics that its events may go to, so that a topology can tell whether they exist.
+    fn add_topics(topics: &mut Vec<&'static str>);
+
     /// Adds the events to `events`, in order.
     ///
     /// # Errors
@@ -73,12 +86,18 @@ pub trait IntoEvents: Send {
 impl IntoEvents for () {
     const NEVER: bool = true;
 
+    fn add_topics(_: &mut Vec<&'static str>) {}
+
     fn append_to(self, _: &mut Vec<PendingEvent>) -> Result<(), EncodeError> {
         Ok(())
     }
 }
 
 impl<E: Event> IntoEvents for E {
+    fn add_topics(topics: &mut Vec<&'static str>) {
+        topics.push(E::TOPIC);
+    }
+
     fn append_to(self, events: &mut Vec<PendingEvent>) -> Result<(), EncodeError> {
         events.push(PendingEvent::new(&self, Destination::Topic(E::TOPIC.into()))?);
         Ok(())
@@ -100,6 +119,8 @@ impl<E: Event> Task<E> {
 }
 
 impl<E: Event> IntoEvents for Task<E> {
+    fn add_topics(_: &mut Vec<&'static str>) {}
+
     fn append_to(self, events: &mut Vec<PendingEvent>) -> Result<(), EncodeError> {
         events.push(PendingEvent::new(&self.event, Destination::Queue(self.service.into()))?);
         Ok(())
@@ -109,6 +130,10 @@ impl<E: Event> IntoEvents for Task<E> {
 impl<T: IntoEvents> IntoEvents for Option<T> {
     const NEVER: bool = T::NEVER;
 
+    fn add_topics(topics: &mut Vec<&'static str>) {
+        T::add_topics(topics);
+    }
+
     fn append_to(self, events: &mut Vec<PendingEvent>) -> Result<(), EncodeError> {
         self.map_or(Ok(()), |event| event.append_to(events))
     }
@@ -117,6 +142,10 @@ impl<T: IntoEvents> IntoEvents for Option<T> {
 impl<T: IntoEvents> IntoEvents for Vec<T> {
     const NEVER: bool = T::NEVER;
 
+    fn add_topics(topics: &mut Vec<&'static str>) {
+        T::add_topics(topics);
+    }
+
     fn append_to(self, events: &mut Vec<PendingEvent>) -> Result<(), EncodeError> {
         self.into_iter().try_for_each(|event| event.append_to(events))
     }
@@ -124,6 +153,10 @@ impl<T: IntoEvents> IntoEvents for Vec<T> {
 
 impl<T: IntoEvents, const N: usize> IntoEvents for [T; N] {
     const NEVER: bool = T::NEVER;
+
+    fn add_topics(topics: &mut Vec<&'static str>) {
+        T::add_topics(topics);
+    }
 
     fn append_to(self, events: &mut Vec<PendingEvent>) -> Result<(), EncodeError> {
         self.into_iter().try_for_each(|event| event.append_to(events))
@@ -134,6 +167,10 @@ macro_rules! tuples {
     ($(($($name:ident),+))+) => {$(
         impl<$($name: IntoEvents),+> IntoEvents for ($($name,)+) {
             const NEVER: bool = $($name::NEVER)&&+;
+
+            fn add_topics(topics: &mut Vec<&'static str>) {
+                $($name::add_topics(topics);)+
+            }
 
             #[allow(non_snake_case)]
             fn append_to(self, events: &mut Vec<PendingEvent>) -> Result<(), EncodeError> {
@@ -179,6 +216,9 @@ impl PendingEvent {
         source: &str,
         context: Context,
     ) -> Result<Message, EncodeError> {
+        if source.is_empty() {
+            return Err(EncodeError::NoSource { tag: self.tag });
+        }
         let id = id.to_string();
         let envelope = Envelope {
             context: Context {
@@ -206,17 +246,41 @@ impl PendingEvent {
     }
 }
 
-/// The id of the event that `consumer` returned as its `index`-th for `cause`: the same at each
-/// retry, so that a second publish is recognised as the first.
-pub(crate) fn derived_id(cause: &Envelope, consumer: &str, index: usize) -> Uuid {
-    let mut hash = Sha256::new();
-    for part in [&cause.source, &cause.id, consumer] {
-        // The length keeps ("ab", "c") and ("a", "bc") apart.
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
+/// The ids of the events that a handler returned: the same at each retry, so that a second publish
+/// is recognised as the first, and others where a retried handler answers otherwise.
+pub(crate) struct DerivedIds {
+    /// Of the handled event and the consumer.
+    hash: Sha256,
+    /// How often an event of a destination, tag and key came.
+    seen: HashMap<(Destination, &'static str, String), u64>,
+}
+
+impl DerivedIds {
+    pub(crate) fn new(cause: &Envelope, consumer: &str) -> Self {
+        let mut hash = Sha256::new();
+        for part in [&cause.source, &cause.id, consumer] {
+            absorb(&mut hash, part);
+        }
+        DerivedIds { hash, seen: HashMap::new() }
     }
-    hash.update((index as u64).to_be_bytes());
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&hash.finalize()[..16]);
-    Uuid::new_v8(bytes)
+
+    pub(crate) fn next(&mut self, event: &PendingEvent) -> Uuid {
+        let what = (event.destination.clone(), event.tag, event.key.clone());
+        let mut hash = self.hash.clone();
+        for part in [&what.0.to_string(), what.1, &what.2] {
+            absorb(&mut hash, part);
+        }
+        let occurrence = self.seen.entry(what).or_default();
+        hash.update(occurrence.to_be_bytes());
+        *occurrence += 1;
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hash.finalize()[..16]);
+        Uuid::new_v8(bytes)
+    }
+}
+
+/// The length keeps ("ab", "c") and ("a", "bc") apart.
+fn absorb(hash: &mut Sha256, part: &str) {
+    hash.update((part.len() as u64).to_be_bytes());
+    hash.update(part);
 }

@@ -29,7 +29,6 @@ mod router;
 pub mod tag;
 
 pub use backoff::Backoff;
-pub use batch::Stop;
 pub use consumer::{Consumer, ConsumerError};
 pub use context::{Context, Scoped};
 pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetters, DynDeadLetters};

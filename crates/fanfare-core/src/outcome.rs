@@ -31,7 +31,8 @@ pub enum Outcome {
         /// When it is to come again: together with the failed one.
         after: Duration,
     },
-    /// It was not begun, because the host is shutting down.
+    /// It was not begun, because the host is shutting down, or because it came so late in its
+    /// group that the lease on it would have ended; given back at once.
     Released,
 }
 
@@ -81,6 +82,13 @@ pub enum Reason {
     Undecodable(DecodeError),
     /// It is the last of so many events, each caused by the one before: a loop.
     TooManyHops(u32),
+    /// It failed as often as it may.
+    Exhausted {
+        /// How often it was received.
+        attempts: u32,
+        /// What went wrong last.
+        error: String,
+    },
     /// An event that its handler returned can never be published.
     Unpublishable(String),
 }
@@ -98,6 +106,9 @@ impl fmt::Display for Reason {
             Reason::Undecodable(error) => write!(f, "undecodable: {error}"),
             Reason::TooManyHops(hops) => {
                 write!(f, "{hops} hops: events cause each other in a loop")
+            }
+            Reason::Exhausted { attempts, error } => {
+                write!(f, "failed for good at attempt {attempts}: {error}")
             }
             Reason::Unpublishable(error) => write!(f, "what follows cannot be published: {error}"),
         }

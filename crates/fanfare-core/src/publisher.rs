@@ -101,7 +101,9 @@ pub enum PublishError {
         problem: String,
     },
     /// The topic or queue does not exist.
-    #[error("{destination} does not exist (as {resource}): provision it first")]
+    #[error(
+        "{destination} does not exist (as {resource}): declare it in the topology and provision it"
+    )]
     NotFound {
         /// Where the message was to go.
         destination: Destination,

@@ -50,15 +50,17 @@ pub(crate) type BoundDecoder =
 pub type HandlerService = BoxCloneSyncService<Call, Vec<PendingEvent>, BoxError>;
 
 /// One type of event that a router handles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HandledType {
     /// Its type tag.
     pub tag: &'static str,
     /// The topic that it comes from.
     pub topic: &'static str,
-    /// Whether its handler may return events.
-    pub publishes: bool,
+    /// Whether its handler may return events or tasks.
+    pub returns_events: bool,
+    /// The topics that the returned events go to.
+    pub publishes_to: Vec<&'static str>,
 }
 
 /// What to do with a delivery that no handler can take.
@@ -67,8 +69,8 @@ pub enum Policy {
     /// Put it into the dead-letter queue, with the reason.
     #[default]
     DeadLetter,
-    /// Give it back, to come again with a growing delay until the queue's own redrive takes it:
-    /// for a consumer that is about to learn the tag.
+    /// Give it back, to come again with a growing delay until its attempts are used up: for a
+    /// consumer that is about to learn the tag.
     Keep,
     /// Let it go, with a warning in the log.
     Acknowledge,
@@ -186,8 +188,14 @@ where
     H: Handler<S, Args>,
 {
     const { assert!(crate::tag::is_valid(H::Event::TAG), "the event's type tag is malformed") };
-    let handled =
-        HandledType { tag: H::Event::TAG, topic: H::Event::TOPIC, publishes: !H::Output::NEVER };
+    let mut publishes_to = Vec::new();
+    H::Output::add_topics(&mut publishes_to);
+    let handled = HandledType {
+        tag: H::Event::TAG,
+        topic: H::Event::TOPIC,
+        returns_events: !H::Output::NEVER,
+        publishes_to,
+    };
     let handler = Arc::new(handler);
     let decoder = move |opened: Opened<'_>, metadata, state: &S| {
         let (envelope, event) = opened.read::<H::Event>()?;

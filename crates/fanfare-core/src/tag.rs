@@ -30,12 +30,12 @@ pub const fn is_valid(tag: &str) -> bool {
     names >= 2 && is_version(bytes, start)
 }
 
-/// The tag without its version, with the dot: `shop.orders.OrderPlaced.` of
+/// The tag without the number of its version: `shop.orders.OrderPlaced.v` of
 /// `shop.orders.OrderPlaced.v1`. Filter policies match by it, so that a new version reaches the
 /// consumers of the old one instead of vanishing silently.
 #[must_use]
 pub fn family(tag: &str) -> &str {
-    tag.rfind('.').map_or(tag, |dot| &tag[..=dot])
+    tag.trim_end_matches(|c: char| c.is_ascii_digit())
 }
 
 const fn is_name(bytes: &[u8], start: usize, end: usize) -> bool {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_family_keeps_all_but_the_version() {
-        assert_eq!(family("shop.orders.OrderPlaced.v2"), "shop.orders.OrderPlaced.");
+    fn the_family_keeps_all_but_the_versions_number() {
+        assert_eq!(family("shop.orders.OrderPlaced.v12"), "shop.orders.OrderPlaced.v");
     }
 }

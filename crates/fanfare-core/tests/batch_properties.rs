@@ -3,9 +3,15 @@
 
 mod support;
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use fanfare_core::{Delivery, Disposition, HandlerError, Outcome, Router, Stop};
+use fanfare_core::{Delivery, Disposition, HandlerError, Outcome, Router};
 use proptest::prelude::*;
 use support::*;
 
@@ -28,7 +34,7 @@ fn plans() -> impl Strategy<Value = Plan> {
 }
 
 async fn act(
-    state: (Recorder, Plan, Option<(usize, Stop)>),
+    state: (Recorder, Plan, Option<(usize, Arc<AtomicBool>)>),
     order: Delivery<OrderPlaced>,
 ) -> Result<(), HandlerError> {
     let (recorder, plan, stop_at) = state;
@@ -41,7 +47,7 @@ async fn act(
     if let Some((at, stop)) = stop_at
         && at == index
     {
-        stop.stop();
+        stop.store(true, Ordering::SeqCst);
     }
     recorder.note(format!("end {index}"));
     match fate {
@@ -56,7 +62,7 @@ fn run(plan: &Plan, stop_at: Option<usize>) -> (Vec<Outcome>, Vec<String>, Vec<(
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let bench = Bench::new();
-        let stop = Stop::default();
+        let stop = Arc::new(AtomicBool::new(false));
         let state = (bench.recorder.clone(), plan.clone(), stop_at.map(|at| (at, stop.clone())));
         let batch = plan.iter().enumerate().map(|(index, (group, ..))| {
             let delivery = placed(&index.to_string());
@@ -66,7 +72,8 @@ fn run(plan: &Plan, stop_at: Option<usize>) -> (Vec<Outcome>, Vec<String>, Vec<(
             }
         });
         let consumer = Router::new("products").on(act).with_state(state);
-        let outcomes = bench.run_until(consumer, batch.collect(), &stop).await;
+        let outcomes =
+            bench.run_while(consumer, batch.collect(), &|| !stop.load(Ordering::SeqCst)).await;
         (outcomes, bench.recorder.notes(), bench.dead_letters())
     })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fanfare_core::{
     Backoff, ConsumerError, Context, Delivery, For, Handle, HandlerError, IntoEvents, MemoryInbox,
-    Metadata, Outcome, Policy, PublishError, RawDelivery, Reason, Router, Stop, Task,
+    Metadata, Outcome, Policy, PublishError, RawDelivery, Reason, Router, Task,
 };
 use support::*;
 
@@ -105,12 +105,10 @@ async fn a_reject_that_the_dead_letter_queue_does_not_take_comes_again() {
 }
 
 #[tokio::test]
-async fn nothing_new_is_begun_after_stop() {
+async fn nothing_new_is_begun_once_it_may_not_be() {
     let bench = Bench::new();
-    let stop = Stop::default();
-    stop.stop();
     let consumer = Router::new("delivery").on(place).with_state(bench.recorder.clone());
-    let outcomes = bench.run_until(consumer, vec![placed("o-1").raw()], &stop).await;
+    let outcomes = bench.run_while(consumer, vec![placed("o-1").raw()], &|| false).await;
     assert_eq!(outcomes, [Outcome::Released]);
     assert!(bench.recorder.notes().is_empty());
 }
@@ -318,4 +316,58 @@ async fn a_consumer_that_cannot_work_says_so_before_it_receives() {
         error.to_string(),
         "`delivery`: the handler of shop.orders.OrderPlaced.v1 returns events: give it a publisher with Consumer::publisher"
     );
+}
+
+#[tokio::test]
+async fn a_delivery_whose_attempts_are_used_up_is_dead_lettered_with_its_last_error() {
+    let bench = Bench::new();
+    let consumer =
+        Router::new("delivery").on(place).with_state(bench.recorder.clone()).max_attempts(3);
+    let batch = vec![
+        placed("retry").attempt(2).group("a").raw(),
+        placed("later").attempt(3).group("b").raw(),
+        placed("b2").attempt(3).group("b").raw(),
+    ];
+    let outcomes = bench.run(consumer, batch).await;
+    assert!(failed_after(&outcomes[0]).is_some(), "one more try is left");
+    let exhausted = Reason::Exhausted { attempts: 3, error: "later".into() };
+    assert_eq!(outcomes[1], Outcome::DeadLettered(exhausted));
+    assert_eq!(outcomes[2], Outcome::Handled { published: 1 }, "its group goes on");
+    let reason = "failed for good at attempt 3: later".to_string();
+    assert_eq!(bench.dead_letters(), [("later-id".to_string(), reason)]);
+}
+
+#[tokio::test]
+async fn a_retried_handler_that_answers_otherwise_does_not_reuse_an_id() {
+    async fn undecided(
+        answers: Recorder,
+        order: Delivery<OrderPlaced>,
+    ) -> Result<impl IntoEvents, HandlerError> {
+        let order_id = order.event.order_id;
+        answers.note(order_id.clone());
+        let twice =
+            [Shipped { order_id: order_id.clone() }, Shipped { order_id: order_id.clone() }];
+        let other = (answers.notes().len() > 1).then(|| Shipped { order_id: "other".into() });
+        Ok((other, twice))
+    }
+    let bench = Bench::new();
+    for _ in 0..2 {
+        let consumer = Router::new("delivery").on(undecided).with_state(bench.recorder.clone());
+        let _ = bench.run(consumer, vec![placed("o-1").raw()]).await;
+    }
+    let ids: Vec<_> = bench.published().into_iter().map(|m| (m.key, m.id)).collect();
+    assert_eq!(ids.len(), 5);
+    assert_eq!((&ids[0], &ids[1]), (&ids[3], &ids[4]), "the same events have the same ids");
+    assert_ne!(ids[0], ids[1], "two alike have two ids");
+    assert!(!ids[..2].contains(&ids[2]), "another event has another id");
+}
+
+#[tokio::test]
+async fn names_are_needed_for_inbox_and_sources() {
+    let nameless = Router::new("").on(place).with_state(Recorder::default());
+    let nameless = nameless.publisher(Bench::new().publisher());
+    assert_eq!(nameless.check(), Err(ConsumerError::NoName));
+    let emitter = fanfare_core::Emitter::new("", Bench::new().publisher());
+    let error = emitter.emit(&Shipped { order_id: "o-1".into() }).await.unwrap_err();
+    assert!(error.to_string().contains("has no source"), "{error}");
 }

@@ -127,6 +127,7 @@ fn errors_name_the_field_and_never_the_value() {
         (r#"{"specversion":"0.3"}"#.into(), "CloudEvents attribute `specversion` is not \"1.0\""),
         (r#"{"specversion":"1.0","id":5}"#.into(), "CloudEvents attribute `id` is not a string"),
         (r#"{"specversion":"1.0","id":""}"#.into(), "CloudEvents attribute `id` is empty"),
+        (format!("{head},\"id\":\"secret\"}}"), "CloudEvents attribute `id` stands twice"),
         (
             format!("{head},\"time\":\"secret\"}}"),
             "CloudEvents attribute `time` is not an RFC 3339 time",

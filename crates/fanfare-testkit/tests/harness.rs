@@ -31,7 +31,7 @@ async fn deliver(order: Delivery<OrderPlaced>) -> Result<impl IntoEvents, Handle
     match order.event.order_id.as_str() {
         "busy" if order.metadata.attempt < 4 => Err(HandlerError::retry("no driver")),
         "nowhere" => Err(HandlerError::reject("no address")),
-        "never" => Err(HandlerError::retry_after(Duration::from_secs(43_000), "no road")),
+        "never" => Err(HandlerError::retry_after(Duration::from_secs(40_000), "no road")),
         id => Ok(DeliveryStarted { order_id: id.into() }),
     }
 }

@@ -21,7 +21,7 @@
 //! assert_eq!(plan.queues[0].name, "shop-products");
 //! assert_eq!(
 //!     plan.subscriptions[0].filter_policy(),
-//!     r#"{"type":[{"prefix":"shop.orders.OrderPlaced."}]}"#,
+//!     r#"{"type":[{"prefix":"shop.orders.OrderPlaced.v"}]}"#,
 //! );
 //! # Ok::<(), fanfare_topology::TopologyError>(())
 //! ```

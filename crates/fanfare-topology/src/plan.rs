@@ -50,7 +50,7 @@ pub struct PlannedSubscription {
     pub topic_name: String,
     /// The queue's name on AWS.
     pub queue_name: String,
-    /// Tags without their versions that the service handles, sorted: `shop.orders.OrderPlaced.`.
+    /// Tags without their versions that the service handles, sorted: `shop.orders.OrderPlaced.v`.
     pub families: Vec<String>,
 }
 

@@ -38,6 +38,16 @@ pub enum TopologyError {
         /// The topic that the tag belongs to.
         topic: &'static str,
     },
+    /// A handler returns events for a topic that nobody declared.
+    #[error(
+        "`{service}` publishes to topic `{topic}`, which is not declared: add .topic(\"{topic}\", Kind::Standard) or Kind::Fifo"
+    )]
+    UnknownTarget {
+        /// The service.
+        service: String,
+        /// The topic.
+        topic: &'static str,
+    },
     /// A name does not fit AWS.
     #[error(
         "`{name}` is no name for a queue or topic: letters, digits, `-` and `_`, at most {MAX_QUEUE_NAME} characters with `.fifo`"
@@ -139,8 +149,12 @@ impl Topology {
         handled: &'a [HandledType],
     ) -> Result<BTreeMap<&'a str, BTreeSet<&'a str>>, TopologyError> {
         let mut wanted: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for &HandledType { tag, topic, .. } in handled {
-            if !self.bindings.declared().contains_key(topic) {
+        for HandledType { tag, topic, publishes_to, .. } in handled {
+            let undeclared = |topic: &&&str| !self.bindings.declared().contains_key(**topic);
+            if let Some(topic) = publishes_to.iter().find(undeclared) {
+                return Err(TopologyError::UnknownTarget { service: service.into(), topic });
+            }
+            if !self.bindings.declared().contains_key(*topic) {
                 return Err(TopologyError::UnknownTopic { service: service.into(), tag, topic });
             }
             wanted.entry(topic).or_default().insert(tag::family(tag));

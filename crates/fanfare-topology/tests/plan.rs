@@ -1,7 +1,7 @@
 //! From routers to what has to exist on AWS.
 #![allow(clippy::unwrap_used)]
 
-use fanfare_core::{Delivery, EventType, HandlerError, Router};
+use fanfare_core::{Delivery, Event, EventType, HandlerError, Router};
 use fanfare_topology::{Bindings, Kind, Topology, TopologyError};
 
 macro_rules! event {
@@ -22,6 +22,20 @@ event!(OrderPlaced, "shop.orders.OrderPlaced.v1", "orders");
 event!(OrderPlacedV2, "shop.orders.OrderPlaced.v2", "orders");
 event!(OrderCancelled, "shop.orders.OrderCancelled.v1", "orders");
 event!(Paid, "shop.payments.Paid.v1", "payments");
+
+event!(Invoiced, "shop.invoices.Invoiced.v1", "invoices");
+
+impl Event for Invoiced {
+    fn key(&self) -> String {
+        String::new()
+    }
+}
+
+impl serde::Serialize for Invoiced {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit_struct("Invoiced")
+    }
+}
 
 async fn on<E>(_: Delivery<E>) -> Result<(), HandlerError> {
     Ok(())
@@ -67,7 +81,7 @@ fn a_filter_policy_names_what_is_handled_without_versions_and_in_a_stable_order(
     assert_eq!(orders.queue_name, "shop-delivery");
     assert_eq!(
         orders.filter_policy(),
-        r#"{"type":[{"prefix":"shop.orders.OrderCancelled."},{"prefix":"shop.orders.OrderPlaced."}]}"#
+        r#"{"type":[{"prefix":"shop.orders.OrderCancelled.v"},{"prefix":"shop.orders.OrderPlaced.v"}]}"#
     );
 }
 
@@ -86,6 +100,19 @@ fn bindings_by_hand_are_as_good_as_the_topologys() {
         .topic("payments", Kind::Fifo)
         .fifo_service("books");
     assert_eq!(by_hand, shop().bindings());
+}
+
+#[test]
+fn a_handler_that_publishes_to_an_undeclared_topic_is_found_before_it_runs() {
+    async fn answer(_: Delivery<OrderPlaced>) -> Result<Option<Invoiced>, HandlerError> {
+        Ok(None)
+    }
+    let invoices: Router = Router::new("invoices").on(answer);
+    let topology = Topology::new("shop").topic("orders", Kind::Standard).service(&invoices);
+    let error = topology.plan().unwrap_err();
+    let expected = TopologyError::UnknownTarget { service: "invoices".into(), topic: "invoices" };
+    assert_eq!(error, expected);
+    assert!(topology.topic("invoices", Kind::Standard).plan().is_ok());
 }
 
 #[test]

@@ -12,9 +12,10 @@ use crate::{
     failure::{Class, Failure},
 };
 
-/// Receives after which SQS itself moves a message to the dead-letter queue. It is the last
-/// resort behind the consumer's own retries, and counts receives whose handler never ran.
-const MAX_RECEIVES: u32 = 10;
+/// Receives after which SQS itself moves a message to the dead-letter queue, without a reason. It
+/// is the last resort behind the consumer's own limit, for what kills the whole process, and far
+/// above it: the tail of a FIFO group is received with each try of its first message.
+const MAX_RECEIVES: u32 = 50;
 
 /// Seconds for which a received message stays invisible.
 const VISIBILITY: &str = "60";

@@ -28,7 +28,11 @@ pub(super) async fn ensure(
     if topic.kind == Kind::Fifo {
         request = request.attributes("FifoTopic", "true");
     }
-    request.send().await.map_err(failed("creating", &resource))?;
+    let created = request.send().await.map_err(failed("creating", &resource))?;
+    let (expected, actual) = (aws.topic_arn(&topic.name), created.topic_arn.unwrap_or_default());
+    if expected != actual {
+        return Err(ProvisionError::OtherAccount { expected, actual });
+    }
     report.created(resource);
     Ok(())
 }

@@ -9,8 +9,9 @@ use std::collections::{HashSet, VecDeque};
 
 use fanfare_core::{Message, PublishError};
 use futures_util::{StreamExt, stream};
+use tokio::time::Instant;
 
-use super::{ATTEMPTS, BACKOFF, target::Target};
+use super::{ATTEMPTS, BACKOFF, PATIENCE, target::Target};
 use crate::{
     failure::{Class, Failure},
     limits::{self, BATCH_ENTRIES},
@@ -27,6 +28,7 @@ pub(super) struct Lane<'a> {
     batch: &'a [Message],
     left: VecDeque<Left>,
     done: Vec<Outcome>,
+    give_up: Instant,
 }
 
 /// A message that is not done.
@@ -41,7 +43,8 @@ struct Left {
 impl<'a> Lane<'a> {
     pub(super) fn new(target: Target<'a>, batch: &'a [Message], indices: Vec<usize>) -> Self {
         let left = indices.into_iter().map(|index| Left { index, attempts: 0, alone: false });
-        Lane { target, batch, left: left.collect(), done: Vec::new() }
+        let give_up = Instant::now() + PATIENCE;
+        Lane { target, batch, left: left.collect(), done: Vec::new(), give_up }
     }
 
     pub(super) async fn run(mut self) -> Vec<Outcome> {
@@ -117,7 +120,7 @@ impl<'a> Lane<'a> {
         let error = match failure.class {
             Class::Transient => {
                 left.attempts += 1;
-                if left.attempts < ATTEMPTS {
+                if left.attempts < ATTEMPTS && Instant::now() < self.give_up {
                     return Some(left);
                 }
                 let attempts = left.attempts;

@@ -19,11 +19,12 @@ pub(super) struct Received {
     pub(super) receipt: String,
 }
 
-/// Waits up to `wait` for up to `most` messages, at most 10.
+/// Waits up to `wait` for up to `most` messages, at most 10, and takes them for `visibility`.
 pub(super) async fn receive(
     queue: &Queue,
     most: usize,
     wait: Duration,
+    visibility: Duration,
 ) -> Result<Vec<Received>, Failure> {
     let answer = queue
         .aws
@@ -31,7 +32,8 @@ pub(super) async fn receive(
         .receive_message()
         .queue_url(&queue.url)
         .max_number_of_messages(i32::try_from(most).unwrap_or(1))
-        .wait_time_seconds(i32::try_from(wait.as_secs()).unwrap_or(0))
+        .wait_time_seconds(whole_seconds(wait))
+        .visibility_timeout(whole_seconds(visibility))
         .message_attribute_names("All")
         .message_system_attribute_names(System::ApproximateReceiveCount)
         .message_system_attribute_names(System::SentTimestamp)
@@ -41,6 +43,12 @@ pub(super) async fn receive(
         .map_err(|error| Failure::of(&error))?;
     let messages = answer.messages.unwrap_or_default();
     Ok(messages.into_iter().map(|message| received(message, queue.is_fifo())).collect())
+}
+
+/// Rounded up, as SQS takes whole seconds.
+pub(super) fn whole_seconds(duration: Duration) -> i32 {
+    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    i32::try_from(seconds).unwrap_or(i32::MAX)
 }
 
 fn received(message: Message, ordered: bool) -> Received {

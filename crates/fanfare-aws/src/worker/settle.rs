@@ -19,7 +19,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::receive::Received;
+use super::receive::{Received, whole_seconds};
 use crate::{
     Queue,
     failure::{Class, Failure},
@@ -239,9 +239,9 @@ async fn change_visibility(queue: &Queue, batch: &[Settlement]) -> Result<Failur
 /// Whole seconds, rounded up, within what is left of the 12 hours since the receive.
 fn visibility(settlement: &Settlement) -> i32 {
     let Disposition::GiveBack { after } = settlement.disposition else { return 0 };
-    let held = settlement.received_at.elapsed().as_secs() + 1;
-    let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-    i32::try_from(seconds.min(VISIBILITY_SECONDS.saturating_sub(held))).unwrap_or(0)
+    let held = settlement.received_at.elapsed() + Duration::from_secs(1);
+    let most = Duration::from_secs(VISIBILITY_SECONDS).saturating_sub(held);
+    whole_seconds(after).min(whole_seconds(most))
 }
 
 fn failures(failed: &[BatchResultErrorEntry]) -> Failures {

@@ -155,9 +155,9 @@ impl Head {
                 }
                 self.specversion = true;
             }
-            "id" => self.id = cursor.text("id")?,
-            "source" => self.source = cursor.text("source")?,
-            "type" => self.tag = cursor.text("type")?,
+            "id" => once(&mut self.id, cursor, "id")?,
+            "source" => once(&mut self.source, cursor, "source")?,
+            "type" => once(&mut self.tag, cursor, "type")?,
             "time" => self.time = cursor.time()?,
             "partitionkey" => self.key = cursor.text("partitionkey")?,
             "correlationid" => context.correlation_id = cursor.text("correlationid")?,
@@ -183,6 +183,20 @@ impl Head {
             context: self.context,
         })
     }
+}
+
+/// Takes what identifies the event; a second one could not be told from the first.
+fn once(
+    slot: &mut Option<String>,
+    cursor: &mut Cursor<'_>,
+    name: &'static str,
+) -> Result<(), DecodeError> {
+    let value = cursor.text(name)?;
+    if slot.is_some() {
+        return Err(attribute(name, "stands twice"));
+    }
+    *slot = value;
+    Ok(())
 }
 
 fn required(value: Option<String>, name: &'static str) -> Result<String, DecodeError> {

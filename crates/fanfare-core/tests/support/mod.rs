@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use fanfare_core::{
     Consumer, Context, DeadLetter, DeadLetterError, DeadLetters, Event, EventType, Message,
-    Metadata, Outcome, PublishError, PublishReport, Publisher, RawDelivery, Stop,
+    Metadata, Outcome, PublishError, PublishReport, Publisher, RawDelivery,
 };
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -163,20 +163,20 @@ impl Bench {
     }
 
     pub async fn run(&self, consumer: Consumer, batch: Vec<RawDelivery>) -> Vec<Outcome> {
-        self.run_until(consumer, batch, &Stop::default()).await
+        self.run_while(consumer, batch, &|| true).await
     }
 
     /// The outcomes in the order of the batch; fails if an index is missing or comes twice.
-    pub async fn run_until(
+    pub async fn run_while(
         &self,
         consumer: Consumer,
         batch: Vec<RawDelivery>,
-        stop: &Stop,
+        may_begin: &(dyn Fn() -> bool + Sync),
     ) -> Vec<Outcome> {
         let consumer = consumer.publisher(self.publisher());
         let count = batch.len();
         let port = self.publisher();
-        let mut outcomes: Vec<_> = consumer.process(batch, 16, &port, stop).collect().await;
+        let mut outcomes: Vec<_> = consumer.process(batch, 16, &port, may_begin).collect().await;
         outcomes.sort_by_key(|(index, _)| *index);
         let indices: Vec<usize> = outcomes.iter().map(|(index, _)| *index).collect();
         assert_eq!(indices, (0..count).collect::<Vec<_>>(), "each delivery has one outcome");
