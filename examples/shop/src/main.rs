@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, builder::PossibleValuesParser};
 use fanfare::{Emitter, aws};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
     ground::Ground,
@@ -69,11 +70,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let level = std::env::var("RUST_LOG").ok().and_then(|level| level.parse().ok());
-    tracing_subscriber::fmt()
-        .with_max_level(level.unwrap_or(LevelFilter::ERROR))
-        .with_writer(std::io::stderr)
-        .init();
+    log(&arguments);
     match run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -84,6 +81,20 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Logs to standard error: what `RUST_LOG` says (`info`, `fanfare_aws=debug`), else errors, and the
+/// warnings of a service that runs.
+fn log(arguments: &Arguments) {
+    let usual = match arguments.command {
+        Some(Command::Run { .. }) => LevelFilter::WARN,
+        _ => LevelFilter::ERROR,
+    };
+    let wanted = std::env::var("RUST_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
+    tracing_subscriber::registry()
+        .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))
+        .with(wanted.unwrap_or_else(|| Targets::new().with_default(usual)))
+        .init();
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -108,6 +119,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Some(Command::Run { service }) => {
             let shop = Shop::new(aws, &system);
+            let queue = shop.queue(&service);
+            journal::say(
+                &service,
+                format_args!("listens to queue {}; Ctrl-C stops it", queue.name()),
+            );
             let ended =
                 shop.worker(&service).run(shop.consumer(&service)?, aws::interrupted()).await;
             ended.map_err(|error| hinted(error, "shop provision"))

@@ -1,6 +1,7 @@
 //! The shop on a connection: its services as workers, and its publisher.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -12,7 +13,7 @@ use fanfare::{
     topology::{Bindings, Kind, Topology},
 };
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     services::{
@@ -25,7 +26,7 @@ use crate::{
 };
 
 /// The services, by the names of their routers.
-pub const SERVICES: [&str; 3] = ["orders", "products", "delivery"];
+pub const SERVICES: &[&str] = &["orders", "products", "delivery"];
 
 /// How much of each product the shop begins with.
 pub const STOCK: u32 = 100;
@@ -96,29 +97,40 @@ impl Shop {
         let worker = self.worker(service);
         let shutdown = stop.clone().cancelled_owned();
         let task = tokio::spawn(worker.run(self.consumer(service)?, shutdown));
-        Ok(Started { stop, task })
+        Ok(Started { stop: stop.drop_guard(), task })
     }
 }
 
 /// A service that runs.
 pub struct Started {
-    stop: CancellationToken,
+    // Stops it when it is dropped.
+    stop: DropGuard,
     task: JoinHandle<Result<(), WorkerError>>,
 }
 
 impl Started {
     /// Stops it, and waits until it has drained.
     pub async fn stop(self) -> anyhow::Result<()> {
-        self.stop.cancel();
+        drop(self.stop);
         Ok(self.task.await??)
     }
 }
 
-/// A publisher that keeps a copy of what went out: the port is a trait, so wrapping it is easy.
+/// How many messages are kept to be found again.
+const KEPT: usize = 100;
+
+/// A publisher that counts what went out, and keeps a copy of the last: the port is a trait, so
+/// wrapping it is easy.
 #[derive(Clone)]
 pub struct Published {
     publisher: AwsPublisher,
-    sent: Arc<Mutex<Vec<Message>>>,
+    sent: Arc<Mutex<Sent>>,
+}
+
+#[derive(Default)]
+struct Sent {
+    count: usize,
+    last: VecDeque<Message>,
 }
 
 impl Published {
@@ -127,13 +139,13 @@ impl Published {
     }
 
     pub fn count(&self) -> usize {
-        self.sent.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).count
     }
 
     /// The message of the event with this id.
     pub fn find(&self, id: &str) -> Option<Message> {
         let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        sent.iter().find(|message| message.id == id).cloned()
+        sent.last.iter().find(|message| message.id == id).cloned()
     }
 }
 
@@ -142,7 +154,10 @@ impl Publisher for Published {
         let report = self.publisher.publish(batch).await;
         let accepted = batch.iter().zip(report.outcomes()).filter(|(_, outcome)| outcome.is_ok());
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        sent.extend(accepted.map(|(message, _)| message.clone()));
+        sent.count += report.published();
+        sent.last.extend(accepted.map(|(message, _)| message.clone()));
+        let surplus = sent.last.len().saturating_sub(KEPT);
+        sent.last.drain(..surplus);
         report
     }
 }

@@ -15,8 +15,9 @@ pub async fn tell(shop: Shop) -> anyhow::Result<()> {
         played = play(&shop) => played,
         () = aws::interrupted() => Err(anyhow::anyhow!("interrupted")),
     };
-    aws::deprovision(&shop.aws, &shop.topology).await?;
-    played
+    // What went wrong in the story matters more than what is left behind.
+    let removed = aws::deprovision(&shop.aws, &shop.topology).await;
+    played.and(removed.map(drop).map_err(Into::into))
 }
 
 async fn play(shop: &Shop) -> anyhow::Result<()> {
@@ -65,7 +66,7 @@ async fn play(shop: &Shop) -> anyhow::Result<()> {
     shop.tally.until("the duplicates", |counts| counts.duplicates == 3).await?;
     say("all", "seen before: nothing done");
 
-    scene("Stopping");
+    scene("Summary");
     for service in [orders, products, delivery] {
         Started::stop(service).await?;
     }

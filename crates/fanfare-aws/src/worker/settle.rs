@@ -32,6 +32,10 @@ const LINGER: Duration = Duration::from_millis(10);
 /// Tries per settlement; then it is left to the visibility time-out, and the message comes again.
 const ATTEMPTS: u32 = 5;
 
+/// After this nothing is tried again, so that a stopping worker does not wait for a server that
+/// answers nothing.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// Between the tries.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 
@@ -173,6 +177,7 @@ impl Waiting {
 
 /// Settles one batch of one kind, trying again only what failed.
 async fn settle(queue: Queue, mut batch: Vec<Settlement>) {
+    let give_up = Instant::now() + PATIENCE;
     for attempt in 1..=ATTEMPTS {
         let failures = match request(&queue, &batch).await {
             Ok(failures) => failures,
@@ -182,7 +187,11 @@ async fn settle(queue: Queue, mut batch: Vec<Settlement>) {
         for (index, settlement) in batch.into_iter().enumerate() {
             match failures.get(&index) {
                 None => {}
-                Some(failure) if failure.class == Class::Transient && attempt < ATTEMPTS => {
+                Some(failure)
+                    if failure.class == Class::Transient
+                        && attempt < ATTEMPTS
+                        && Instant::now() < give_up =>
+                {
                     again.push(settlement);
                 }
                 Some(failure) => {

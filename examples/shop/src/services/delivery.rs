@@ -34,8 +34,7 @@ pub struct Deliveries {
 impl Deliveries {
     fn start(&self, order_id: &str) -> String {
         let mut by_order = self.by_order.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = by_order.values().map(Vec::len).sum::<usize>() + 1;
-        let delivery_id = format!("d-{number}");
+        let delivery_id = format!("d-{}", order_id.trim_start_matches("o-"));
         by_order.entry(order_id.into()).or_default().push(delivery_id.clone());
         delivery_id
     }
@@ -58,4 +57,32 @@ async fn start_delivery(
 
 pub fn router() -> Router<Deliveries> {
     Router::new("delivery").on(start_delivery)
+}
+
+#[cfg(test)]
+mod tests {
+    use fanfare::topology::{Kind, Topology};
+    use fanfare_testkit::Harness;
+
+    use super::*;
+    use crate::services::orders;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_order_starts_one_delivery() {
+        let topology = Topology::new("shop")
+            .topic("orders", Kind::Standard)
+            .topic("deliveries", Kind::Standard)
+            .service(&router());
+        let mut harness = Harness::new(topology).await.unwrap();
+        let deliveries = Deliveries::default();
+        harness.start(router().with_state(deliveries.clone()));
+
+        let (order_id, product_id) = ("o-1".to_string(), "mug".to_string());
+        let order = orders::OrderPlaced { order_id, product_id, quantity: 1 };
+        harness.emitter("orders").emit(&order).await.unwrap();
+        harness.quiet().await.unwrap();
+
+        assert_eq!(deliveries.of("o-1"), 1);
+        assert_eq!(harness.counts("delivery").handled, 1);
+    }
 }
