@@ -17,9 +17,9 @@ use target::Target;
 /// seconds where the answers come quickly.
 const ATTEMPTS: u32 = 8;
 
-/// After this nothing is tried again: where each request times out, the tries would take longer
-/// than a worker's lease on the message whose handler publishes.
-const PATIENCE: Duration = Duration::from_secs(25);
+/// How long after its first failure a message is still tried again: where each request times out,
+/// all tries would take longer than a worker's lease on the message whose handler publishes.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Between the tries of one message.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));

@@ -26,10 +26,10 @@ use crate::{
     limits::{BATCH_ENTRIES, VISIBILITY_SECONDS},
 };
 use receive::{Received, receive};
+use settle::{Held, Settler};
 
 /// How long a receive waits for slots beyond the first, so that it can ask for ten.
 const MOMENT: Duration = Duration::from_millis(50);
-use settle::{Held, Settler};
 
 /// Receives from one queue and handles what comes, until it is told to stop.
 ///

@@ -286,3 +286,15 @@ async fn one_call_may_hold_events_for_several_destinations() {
     assert_eq!(report.published(), 2);
     assert_eq!(shop.held(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_never_answers_is_given_up_before_a_lease_ends() {
+    let shop = Shop::new(Kind::Standard).await;
+    for _ in 0..20 {
+        shop.sim.inject("PublishBatch", Fault::Hang);
+    }
+    let began = tokio::time::Instant::now();
+    let error = shop.orders().emit(&order("a", 0)).await.unwrap_err();
+    assert!(error.is_retryable());
+    assert!(began.elapsed() < std::time::Duration::from_secs(40), "{:?}", began.elapsed());
+}

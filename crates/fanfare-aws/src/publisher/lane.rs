@@ -28,7 +28,6 @@ pub(super) struct Lane<'a> {
     batch: &'a [Message],
     left: VecDeque<Left>,
     done: Vec<Outcome>,
-    give_up: Instant,
 }
 
 /// A message that is not done.
@@ -36,15 +35,20 @@ pub(super) struct Lane<'a> {
 struct Left {
     index: usize,
     attempts: u32,
+    first_failure: Option<Instant>,
     /// To be sent in a request of its own: the batch that it was in was refused as a whole.
     alone: bool,
 }
 
 impl<'a> Lane<'a> {
     pub(super) fn new(target: Target<'a>, batch: &'a [Message], indices: Vec<usize>) -> Self {
-        let left = indices.into_iter().map(|index| Left { index, attempts: 0, alone: false });
-        let give_up = Instant::now() + PATIENCE;
-        Lane { target, batch, left: left.collect(), done: Vec::new(), give_up }
+        let left = indices.into_iter().map(|index| Left {
+            index,
+            attempts: 0,
+            first_failure: None,
+            alone: false,
+        });
+        Lane { target, batch, left: left.collect(), done: Vec::new() }
     }
 
     pub(super) async fn run(mut self) -> Vec<Outcome> {
@@ -120,7 +124,8 @@ impl<'a> Lane<'a> {
         let error = match failure.class {
             Class::Transient => {
                 left.attempts += 1;
-                if left.attempts < ATTEMPTS && Instant::now() < self.give_up {
+                let first_failure = *left.first_failure.get_or_insert_with(Instant::now);
+                if left.attempts < ATTEMPTS && first_failure.elapsed() < PATIENCE {
                     return Some(left);
                 }
                 let attempts = left.attempts;
@@ -195,7 +200,7 @@ mod tests {
             sizes in prop::collection::vec((1usize..400, any::<bool>()), 0..60),
         ) {
             let round: Vec<_> = (0..sizes.len())
-                .map(|index| Left { index, attempts: 0, alone: sizes[index].1 && index % 5 == 0 })
+                .map(|index| Left { index, attempts: 0, first_failure: None, alone: sizes[index].1 && index % 5 == 0 })
                 .collect();
             let batches = into_batches(round.clone(), |left| sizes[left.index].0, 1_000);
             let flat: Vec<_> = batches.iter().flatten().copied().collect();
