@@ -176,6 +176,7 @@ async fn what_was_made_can_be_removed_again() {
     let aws = Aws::new(&sim.sdk_config(), ACCOUNT).unwrap();
     let removed = deprovision(&aws, &topology).await.unwrap();
     assert_eq!(removed.changes.len(), 6, "{removed}");
+    assert!(deprovision(&aws, &topology).await.unwrap().changes.is_empty(), "nothing is left");
     assert!(sim.queue_stats("shop-delivery").is_none());
     let early = provision(&aws, &topology).await.unwrap_err();
     assert!(early.is_retryable(), "SQS wants a minute between delete and create: {early}");

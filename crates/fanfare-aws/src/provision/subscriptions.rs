@@ -19,7 +19,7 @@ pub(super) async fn ensure(
     report: &mut Provisioned,
 ) -> Result<(), ProvisionError> {
     let topic_arn = aws.topic_arn(&topic.name);
-    let mut present = list(aws, &topic_arn, &topic.name).await?;
+    let mut present = list(aws, &topic_arn, &topic.name).await?.unwrap_or_default();
     for queue in &plan.queues {
         let resource = format!("subscription of {} to {}", queue.name, topic.name);
         let there = present.remove(&aws.queue_arn(&queue.name));
@@ -62,13 +62,13 @@ pub(super) async fn list(
     aws: &Aws,
     topic_arn: &str,
     name: &str,
-) -> Result<HashMap<String, String>, ProvisionError> {
+) -> Result<Option<HashMap<String, String>>, ProvisionError> {
     let mut present = HashMap::new();
     let request = aws.sns().list_subscriptions_by_topic().topic_arn(topic_arn);
     let mut pages = request.into_paginator().send();
     while let Some(page) = pages.next().await {
         let page = match page {
-            Err(error) if Failure::of(&error).class == Class::NotFound => break,
+            Err(error) if Failure::of(&error).class == Class::NotFound => return Ok(None),
             page => {
                 page.map_err(failed("reading the subscriptions of", &format!("topic {name}")))?
             }
@@ -76,7 +76,7 @@ pub(super) async fn list(
         let pairs = page.subscriptions.unwrap_or_default().into_iter();
         present.extend(pairs.filter_map(|s| Some((s.endpoint?, s.subscription_arn?))));
     }
-    Ok(present)
+    Ok(Some(present))
 }
 
 /// Sets the attributes that differ.

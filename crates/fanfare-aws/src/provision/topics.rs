@@ -44,11 +44,13 @@ pub(super) async fn remove(
 ) -> Result<(), ProvisionError> {
     let resource = format!("topic {}", topic.name);
     let arn = aws.topic_arn(&topic.name);
-    for subscription in subscriptions::list(aws, &arn, &topic.name).await?.into_values() {
+    let Some(subscriptions) = subscriptions::list(aws, &arn, &topic.name).await? else {
+        return Ok(());
+    };
+    for subscription in subscriptions.into_values() {
         let request = aws.sns().unsubscribe().subscription_arn(subscription);
         request.send().await.map_err(failed("removing a subscription of", &resource))?;
     }
-    // SNS says nothing if it is not there.
     let request = aws.sns().delete_topic().topic_arn(arn);
     request.send().await.map_err(failed("removing", &resource))?;
     report.removed(resource);
