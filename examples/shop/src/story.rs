@@ -42,8 +42,8 @@ async fn play(shop: &Shop) -> anyhow::Result<()> {
     placed.place(&[("mug", 1), ("teapot", 2), ("mug", 3)]).await?;
     shop.tally.until("stock for three more orders", |counts| counts.handled == 12).await?;
     ensure!(placed.deliveries() == 3, "a stopped service handled something");
+    say("delivery", "starts again: three orders wait in its queue");
     let delivery = shop.start("delivery")?;
-    say("delivery", "started again");
     shop.tally.until("the deliveries that waited", |counts| counts.handled == 18).await?;
 
     scene("4. A malformed message is parked with its reason; its neighbours are handled");

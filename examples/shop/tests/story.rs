@@ -38,7 +38,7 @@ fn the_story_on_the_simulator_ends_well() {
     for line in [
         "created subscription of shop-products to shop-orders",
         "delivery  stopped",
-        "delivery  started again",
+        "delivery  starts again",
         "missing field `order_id`",
         "published 28, delivered 30: handled 24, duplicates 3, retried 1, rejected 2",
         "8 orders: each reduced stock once, has one delivery, and is on its way",
