@@ -18,6 +18,9 @@ const REASON: &str = "dead-letter-reason";
 const EVENT_ID: &str = "dead-letter-event-id";
 const RECEIVE_COUNT: &str = "dead-letter-receive-count";
 
+/// Seconds for which a look into the dead-letter queue waits.
+const LOOK_SECONDS: i32 = 2;
+
 /// Bytes of a reason that are kept.
 const REASON_BYTES: usize = 1_024;
 
@@ -71,7 +74,7 @@ pub struct Parked {
 
 impl Queue {
     /// Looks at up to 10 messages in this queue's dead-letter queue and leaves them there: for
-    /// tests and operators, not for processing.
+    /// tests and operators, not for processing. Takes 2 seconds where there is none.
     ///
     /// # Errors
     /// [`DeadLetterError`] if they cannot be read.
@@ -79,7 +82,9 @@ impl Queue {
         let request = self.aws.sqs().receive_message().queue_url(&self.dead_letter_url);
         let most = i32::try_from(BATCH_ENTRIES).unwrap_or(1);
         let request = request.max_number_of_messages(most).message_attribute_names("All");
-        let answer = request.visibility_timeout(0).send().await;
+        // A short poll asks only some of SQS's servers, and may find nothing where there is something.
+        let request = request.visibility_timeout(0).wait_time_seconds(LOOK_SECONDS);
+        let answer = request.send().await;
         let answer = answer.map_err(|error| BoxError::from(Failure::of(&error).to_string()))?;
         let parked = |message: Message| {
             let attributes = message.message_attributes.unwrap_or_default();

@@ -21,8 +21,10 @@ pub(crate) fn listens(port: u16) -> bool {
 pub(crate) fn get(port: u16, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address(port), TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
-    // HTTP/1.0: the answer ends where the connection does, and is not chunked.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n")?;
+    // HTTP/1.0: the answer ends where the connection does, and is not chunked. In one piece, as a
+    // server may answer and close after the first.
+    let request = format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let refused = || io::Error::other("not an HTTP answer with status 200");
@@ -36,7 +38,7 @@ fn address(port: u16) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
+    use std::io::{BufRead, BufReader, Write};
     use std::net::{Ipv4Addr, TcpListener};
     use std::thread;
 
@@ -47,8 +49,9 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let server = thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut request = [0; 1024];
-            assert!(stream.read(&mut request).unwrap() > 0);
+            // All of it: closing with something unread would reset the connection.
+            let lines = BufReader::new(&stream).lines().map(Result::unwrap);
+            assert!(lines.take_while(|line| !line.is_empty()).count() > 0);
             stream.write_all(answer.as_bytes()).unwrap();
         });
         let body = get(port, "/health");
