@@ -1,0 +1,1 @@
+//! Outbox, relay, inbox, event log, replay and projections, on PostgreSQL and SQLite.
