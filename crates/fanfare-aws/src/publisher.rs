@@ -72,4 +72,8 @@ impl Publisher for AwsPublisher {
         }
         PublishReport::new(outcomes)
     }
+
+    fn keeps_order(&self, destination: &Destination) -> bool {
+        Target::of(&self.aws, &self.bindings, destination).is_ordered()
+    }
 }

@@ -76,21 +76,30 @@ impl Emitter {
     /// [`EncodeError`] if one cannot be written; then none is sent. What became of each one that
     /// was sent is in the report.
     pub async fn emit_all(&self, events: impl IntoEvents) -> Result<PublishReport, EncodeError> {
-        let mut pending = Vec::new();
-        events.append_to(&mut pending)?;
-        let sealed: Result<Vec<_>, _> = pending.into_iter().map(|event| self.seal(event)).collect();
-        Ok(self.publisher.publish_boxed(&sealed?).await)
+        let sealed = seal(&self.source, events)?;
+        Ok(self.publisher.publish_boxed(&sealed).await)
     }
 
     async fn one(&self, pending: PendingEvent) -> Result<String, EmitError> {
-        let message = self.seal(pending)?;
+        let message = seal_one(&self.source, pending)?;
         self.publisher.publish_boxed(std::slice::from_ref(&message)).await.into_result()?;
         Ok(message.id)
     }
+}
 
-    fn seal(&self, pending: PendingEvent) -> Result<Message, EncodeError> {
-        pending.seal(Uuid::now_v7(), &self.source, Context::current())
-    }
+/// Puts events of `service` into their envelopes: gives each an id, the time and the [`Context`] in
+/// force. From here on their bytes are fixed, whoever publishes them, and however often.
+///
+/// # Errors
+/// [`EncodeError`] if one cannot be written.
+pub fn seal(service: &str, events: impl IntoEvents) -> Result<Vec<Message>, EncodeError> {
+    let mut pending = Vec::new();
+    events.append_to(&mut pending)?;
+    pending.into_iter().map(|event| seal_one(service, event)).collect()
+}
+
+fn seal_one(service: &str, pending: PendingEvent) -> Result<Message, EncodeError> {
+    pending.seal(Uuid::now_v7(), service, Context::current())
 }
 
 impl std::fmt::Debug for Emitter {

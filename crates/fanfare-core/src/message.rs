@@ -43,6 +43,22 @@ pub struct Message {
     pub body: String,
 }
 
+impl Message {
+    /// A message of an event that was sealed before, from where it was stored.
+    #[must_use]
+    pub fn new(
+        destination: Destination,
+        id: impl Into<String>,
+        tag: impl Into<String>,
+        key: impl Into<String>,
+        attributes: Vec<(String, String)>,
+        body: impl Into<String>,
+    ) -> Self {
+        let (id, tag, key, body) = (id.into(), tag.into(), key.into(), body.into());
+        Message { destination, id, tag, key, attributes, body }
+    }
+}
+
 /// Without body and attributes: payloads stay out of logs.
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

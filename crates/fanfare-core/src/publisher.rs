@@ -15,17 +15,31 @@ use crate::{BoxFuture, Destination, Message};
 pub trait Publisher: Send + Sync {
     /// Publishes `batch`, of any length.
     fn publish(&self, batch: &[Message]) -> impl Future<Output = PublishReport> + Send;
+
+    /// Whether `destination` keeps order per key, as the contract above says: several events of one
+    /// key may then go into one batch. By default no destination does.
+    fn keeps_order(&self, destination: &Destination) -> bool {
+        let _ = destination;
+        false
+    }
 }
 
 /// [`Publisher`] as an object, for where bindings are chosen at run time.
 pub trait DynPublisher: Send + Sync {
     /// [`Publisher::publish`], boxed.
     fn publish_boxed<'a>(&'a self, batch: &'a [Message]) -> BoxFuture<'a, PublishReport>;
+
+    /// [`Publisher::keeps_order`].
+    fn keeps_order_dyn(&self, destination: &Destination) -> bool;
 }
 
 impl<P: Publisher> DynPublisher for P {
     fn publish_boxed<'a>(&'a self, batch: &'a [Message]) -> BoxFuture<'a, PublishReport> {
         Box::pin(self.publish(batch))
+    }
+
+    fn keeps_order_dyn(&self, destination: &Destination) -> bool {
+        self.keeps_order(destination)
     }
 }
 

@@ -54,7 +54,7 @@ use std::{
 
 use fanfare_aws::{Aws, AwsPublisher, ConfigError, ProvisionError, Worker, WorkerError, provision};
 use fanfare_core::{
-    Consumer, Emitter, EventType, Message, Opened, Outcome, PublishReport, Publisher,
+    Consumer, Destination, Emitter, EventType, Message, Opened, Outcome, PublishReport, Publisher,
 };
 use fanfare_sim::Sim;
 use fanfare_topology::{Bindings, Topology};
@@ -308,6 +308,10 @@ impl Publisher for Recording {
         let accepted = batch.iter().zip(report.outcomes()).filter(|(_, outcome)| outcome.is_ok());
         lock(&self.log).published.extend(accepted.map(|(message, _)| message.clone()));
         report
+    }
+
+    fn keeps_order(&self, destination: &Destination) -> bool {
+        self.publisher.keeps_order(destination)
     }
 }
 

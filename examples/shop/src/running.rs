@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::bail;
 use fanfare::{
-    Backoff, Consumer, Emitter, MemoryInbox, Message, PublishReport, Publisher,
+    Backoff, Consumer, Destination, Emitter, MemoryInbox, Message, PublishReport, Publisher,
     aws::{Aws, AwsPublisher, Queue, Worker, WorkerError},
     topology::{Bindings, Kind, Topology},
 };
@@ -159,5 +159,9 @@ impl Publisher for Published {
         let surplus = sent.last.len().saturating_sub(KEPT);
         sent.last.drain(..surplus);
         report
+    }
+
+    fn keeps_order(&self, destination: &Destination) -> bool {
+        self.publisher.keeps_order(destination)
     }
 }
