@@ -98,6 +98,14 @@ pub fn seal(service: &str, events: impl IntoEvents) -> Result<Vec<Message>, Enco
     pending.into_iter().map(|event| seal_one(service, event)).collect()
 }
 
+/// [`seal`] for one event of which only a reference is at hand, for its topic.
+///
+/// # Errors
+/// [`EncodeError`] if it cannot be written.
+pub fn seal_event<E: Event>(service: &str, event: &E) -> Result<Message, EncodeError> {
+    seal_one(service, PendingEvent::new(event, Destination::Topic(E::TOPIC.into()))?)
+}
+
 fn seal_one(service: &str, pending: PendingEvent) -> Result<Message, EncodeError> {
     pending.seal(Uuid::now_v7(), service, Context::current())
 }

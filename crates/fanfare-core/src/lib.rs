@@ -33,7 +33,7 @@ pub use consumer::{Consumer, ConsumerError};
 pub use context::{Context, Scoped};
 pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetters, DynDeadLetters};
 pub use delivery::{Attribute, Attributes, Delivery, Metadata, RawDelivery};
-pub use emitter::{EmitError, Emitter, seal};
+pub use emitter::{EmitError, Emitter, seal, seal_event};
 pub use envelope::{DecodeError, Envelope, Opened};
 pub use event::{Event, EventType};
 pub use fanfare_macros::{Event, EventType};

@@ -1,1 +1,28 @@
 //! Outbox, relay, inbox, event log, replay and projections, on PostgreSQL and SQLite.
+//!
+//! A service changes its state and records its events in one transaction of its own database; a
+//! relay publishes them, whatever dies in between; its consumers' effects happen once.
+//!
+//! | to … | see |
+//! |---|---|
+//! | name the database and make the tables | [`Database`] |
+//! | record events with the state that they tell of | [`Outbox`] |
+//! | publish what was recorded | [`Relay`] |
+
+mod connection;
+mod database;
+mod error;
+mod names;
+mod outbox;
+mod schema;
+mod shard;
+mod statement;
+mod wake;
+
+#[cfg(feature = "sqlite")]
+pub use connection::{begin_immediate, open_sqlite};
+pub use database::Database;
+pub use error::SqlError;
+pub use outbox::{Outbox, RecordError};
+pub use shard::{SHARDS, shard_of};
+pub use statement::Transaction;
