@@ -29,7 +29,7 @@ use crate::{
 pub struct Database {
     pub(crate) pool: Pool,
     pub(crate) names: Names,
-    wake: Arc<Wake>,
+    pub(crate) wake: Arc<Wake>,
 }
 
 /// Which SQL a database speaks.

@@ -9,11 +9,13 @@
 //! | record events with the state that they tell of | [`Outbox`] |
 //! | publish what was recorded | [`Relay`] |
 
+mod change;
 mod connection;
 mod database;
 mod error;
 mod names;
 mod outbox;
+mod relay;
 mod schema;
 mod shard;
 mod statement;
@@ -23,6 +25,7 @@ mod wake;
 pub use connection::{begin_immediate, open_sqlite};
 pub use database::Database;
 pub use error::SqlError;
-pub use outbox::{Outbox, RecordError};
+pub use outbox::{Backlog, DeadEvent, HeldKey, Outbox, RecordError};
+pub use relay::{OnRefusal, Relay};
 pub use shard::{SHARDS, shard_of};
 pub use statement::Transaction;

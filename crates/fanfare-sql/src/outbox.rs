@@ -2,6 +2,7 @@
 
 mod insert;
 mod stored;
+mod tend;
 
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use fanfare_core::{EncodeError, Event, IntoEvents, Message, seal, seal_event};
 
 use crate::{Database, SqlError, Transaction};
 pub(crate) use insert::Order;
-pub(crate) use stored::{destination_from, destination_text};
+pub(crate) use stored::{attributes_from, destination_from};
+pub use tend::{Backlog, DeadEvent, HeldKey};
 
 /// Records a service's events in its own transactions; a [`Relay`](crate::Relay) publishes them.
 ///

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
 
 use crate::Database;
 
@@ -17,8 +18,9 @@ use crate::Database;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Wakes whoever waits.
-#[derive(Default)]
 pub(crate) struct Wake {
+    /// What this process signs its `NOTIFY` with, to know its own.
+    id: Uuid,
     near: watch::Sender<u64>,
     far: Mutex<Option<mpsc::Sender<()>>>,
 }
@@ -26,6 +28,12 @@ pub(crate) struct Wake {
 /// What waits to be woken.
 #[derive(Clone)]
 pub(crate) struct Woken(watch::Receiver<u64>);
+
+impl Default for Wake {
+    fn default() -> Self {
+        Wake { id: Uuid::now_v7(), near: watch::Sender::default(), far: Mutex::default() }
+    }
+}
 
 impl Wake {
     pub(crate) fn wake(&self, database: &Database) {
@@ -36,16 +44,11 @@ impl Wake {
             // Full is as good as sent; closed is the end of the runtime that it ran on.
             let sent = far.as_ref().map(|far| far.try_send(()));
             if !matches!(sent, Some(Ok(()) | Err(mpsc::error::TrySendError::Full(())))) {
-                *far = postgres::start(pool, database.names.shared("wake"));
+                *far = postgres::start(pool, database.names.shared("wake"), self.id);
             }
         }
         #[cfg(not(feature = "postgres"))]
         let _ = (database, &self.far);
-    }
-
-    /// Wakes within the process alone: what came from afar is not sent on.
-    pub(crate) fn wake_near(&self) {
-        self.near.send_modify(|times| *times += 1);
     }
 
     pub(crate) fn woken(&self) -> Woken {
@@ -64,12 +67,27 @@ impl Woken {
 }
 
 #[cfg(feature = "postgres")]
+pub(crate) use postgres::listen;
+
+#[cfg(feature = "postgres")]
 mod postgres {
-    use sqlx::{ConnectOptions, PgPool};
+    use std::time::Duration;
+
+    use sqlx::{
+        ConnectOptions, PgPool,
+        postgres::{PgListener, PgPoolOptions},
+    };
     use tokio::{runtime::Handle, sync::mpsc};
+    use tokio_util::sync::CancellationToken;
+    use uuid::Uuid;
+
+    use crate::{Database, database::Pool};
+
+    /// Between tries to listen.
+    const AGAIN: Duration = Duration::from_secs(1);
 
     /// Starts the task that sends `NOTIFY`; it ends with its sender. None without a runtime.
-    pub(super) fn start(pool: &PgPool, channel: String) -> Option<mpsc::Sender<()>> {
+    pub(super) fn start(pool: &PgPool, channel: String, id: Uuid) -> Option<mpsc::Sender<()>> {
         let (sender, mut wanted) = mpsc::channel(1);
         let _ = sender.try_send(());
         let options = pool.connect_options();
@@ -81,7 +99,10 @@ mod postgres {
                     connection = options.options([("synchronous_commit", "off")]).connect().await.ok();
                 }
                 if let Some(open) = &mut connection {
-                    let sent = sqlx::query("select pg_notify($1, '')").bind(&channel).execute(open);
+                    let sent = sqlx::query("select pg_notify($1, $2)")
+                        .bind(&channel)
+                        .bind(id.to_string())
+                        .execute(open);
                     if let Err(error) = sent.await {
                         tracing::debug!(%error, "other processes were not woken: they ask by themselves");
                         connection = None;
@@ -91,5 +112,35 @@ mod postgres {
             }
         });
         Some(sender)
+    }
+
+    /// Wakes those in this process for as long as others say that they recorded something.
+    pub(crate) async fn listen(database: Database, stop: CancellationToken) {
+        let Pool::Postgres(pool) = &database.pool else { return };
+        let options = pool.connect_options().as_ref().clone().application_name("fanfare-listen");
+        // A pool of one: the listener would keep a connection of the user's.
+        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
+        let channel = database.names.shared("wake");
+        let own = database.wake.id.to_string();
+        let heard = async {
+            loop {
+                let listening = async {
+                    let mut listener = PgListener::connect_with(&pool).await?;
+                    listener.listen(&channel).await?;
+                    loop {
+                        if listener.recv().await?.payload() != own {
+                            database.wake.near.send_modify(|times| *times += 1);
+                        }
+                    }
+                };
+                let Err::<std::convert::Infallible, sqlx::Error>(error) = listening.await;
+                tracing::debug!(%error, "not listening: lanes look by themselves");
+                tokio::time::sleep(AGAIN).await;
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = heard => {}
+        }
     }
 }

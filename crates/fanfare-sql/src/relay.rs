@@ -1,0 +1,174 @@
+//! Publishing what was recorded.
+
+mod floors;
+mod lane;
+mod lease;
+mod lease_store;
+mod obstacles;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod store;
+
+use std::{sync::Arc, time::Duration};
+
+use fanfare_core::{DynPublisher, Publisher};
+use tokio::{sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Database, SqlError, database::Dialect};
+use lane::Lane;
+use lease::{Keeper, Owned};
+use lease_store::LeaseStore;
+use store::Store;
+
+/// How many lanes publish side by side on PostgreSQL. SQLite has one writer, and one lane.
+const LANES: usize = 4;
+
+/// Publishes the events of an outbox, for as long as it runs.
+///
+/// - Any number of relays share an outbox: each leases its part of the 64 shards, and takes over
+///   when another dies, within the [lease](Self::lease).
+/// - A key's events are published in the order of their ids, one after the other's acceptance.
+/// - A crash, or a lease that ran out, can publish once more what was under way: one call's events
+///   per lane. They have the same ids, which FIFO topics and inboxes know a duplicate by.
+/// - A destination that takes nothing (throttled, down, denied, missing) is left alone for a growing
+///   time, up to 30 s, and then tried with a few events. Everything for others goes on; what waits
+///   stays in the table ([`Outbox::backlog`](crate::Outbox::backlog)).
+/// - An event that its destination refuses (too large, malformed) is tried a few
+///   [times](Self::attempts), and then [`OnRefusal`] says what becomes of its key.
+/// - The database's failures are waited out, for ever.
+///
+/// Relays are woken by [`Outbox::wake`](crate::Outbox::wake), and look twice a second by themselves.
+/// On PostgreSQL a relay has connections of its own, some six, beside the pool's, made with the pool's
+/// options; a pooler in between must keep sessions.
+///
+/// ```no_run
+/// # use fanfare_core::Publisher;
+/// # use fanfare_sql::{Database, Relay, SqlError};
+/// # async fn example(database: Database, publisher: impl Publisher + 'static) -> Result<(), SqlError> {
+/// let stopped = async { drop(tokio::signal::ctrl_c().await) };
+/// Relay::new(&database, publisher).run(stopped).await?;
+/// # Ok(()) }
+/// ```
+#[must_use = "a relay does nothing until it is run"]
+pub struct Relay {
+    database: Database,
+    publisher: Arc<dyn DynPublisher>,
+    lease: Duration,
+    attempts: u32,
+    on_refusal: OnRefusal,
+}
+
+/// What becomes of a key whose next event is refused for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnRefusal {
+    /// The key is held: it and its later events wait, out of the way of others, until
+    /// [`Outbox::release`](crate::Outbox::release) or
+    /// [`Outbox::dead_letter`](crate::Outbox::dead_letter).
+    #[default]
+    Strict,
+    /// The event goes to the dead letters and the key goes on with the next.
+    Skip,
+}
+
+impl Relay {
+    /// A relay from `database` to `publisher`: leases of 30 s, three attempts for an event that is
+    /// refused, [`OnRefusal::Strict`].
+    pub fn new(database: &Database, publisher: impl Publisher + 'static) -> Self {
+        Relay {
+            database: database.clone(),
+            publisher: Arc::new(publisher),
+            lease: Duration::from_secs(30),
+            attempts: 3,
+            on_refusal: OnRefusal::default(),
+        }
+    }
+
+    /// For how long a shard is leased, at least 100 ms; the default is 30 s. After a crash another
+    /// relay takes over when the lease has ended. One publish call is given up shortly before, so
+    /// keep it above what a publisher's own retries take.
+    pub fn lease(self, lease: Duration) -> Self {
+        Relay { lease: lease.max(Duration::from_millis(100)), ..self }
+    }
+
+    /// How often an event that its destination refuses is tried, at least once, before its key is
+    /// held or goes on without it; the default is 3, within some three seconds.
+    pub fn attempts(self, attempts: u32) -> Self {
+        Relay { attempts: attempts.max(1), ..self }
+    }
+
+    /// What becomes of a key whose next event is refused for good.
+    pub fn on_refusal(self, on_refusal: OnRefusal) -> Self {
+        Relay { on_refusal, ..self }
+    }
+
+    /// Publishes until `shutdown` resolves; then finishes the calls that are under way and gives its
+    /// shards up, so that another relay has them at once.
+    ///
+    /// # Errors
+    /// [`SqlError`] if the tables cannot be read when it starts. Later failures are waited out.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), SqlError> {
+        let owner: Arc<str> = uuid::Uuid::now_v7().to_string().into();
+        let mut store = LeaseStore::new(&self.database);
+        store.beat(&owner, self.lease).await?;
+        let stop = CancellationToken::new();
+        // Whatever ends this function ends the tasks.
+        let _guard = stop.clone().drop_guard();
+        let mut tasks = JoinSet::new();
+        let owned = watch::Sender::new(Owned::default());
+        let lanes = match self.database.dialect() {
+            Dialect::Postgres => LANES,
+            Dialect::Sqlite => 1,
+        };
+        let mut followed = Vec::new();
+        for number in 0..lanes {
+            let follows = watch::Sender::new(0);
+            followed.push(follows.subscribe());
+            let lane = self.lane(number, lanes, owned.subscribe(), follows);
+            tasks.spawn(lane.run());
+        }
+        #[cfg(feature = "postgres")]
+        tasks.spawn(crate::wake::listen(self.database.clone(), stop.clone()));
+        let lease = self.lease;
+        let keeper = Keeper { owner, store, lease, owned, lanes: followed };
+        tasks.spawn(keeper.run(stop.clone()));
+        shutdown.await;
+        stop.cancel();
+        while tasks.join_next().await.is_some() {}
+        Ok(())
+    }
+
+    fn lane(
+        &self,
+        number: usize,
+        lanes: usize,
+        owned: watch::Receiver<Owned>,
+        follows: watch::Sender<u64>,
+    ) -> Lane {
+        Lane {
+            number,
+            lanes,
+            publisher: Arc::clone(&self.publisher),
+            store: Store::new(&self.database),
+            owned,
+            follows,
+            woken: self.database.woken(),
+            lease: self.lease,
+            on_refusal: self.on_refusal,
+            attempts: self.attempts,
+            state: lane::State::default(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Relay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Relay")
+            .field("database", &self.database)
+            .field("lease", &self.lease)
+            .field("on_refusal", &self.on_refusal)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,448 @@
+//! One lane of a relay: looks at its shards, publishes what waits, deletes what was accepted.
+//!
+//! A look gives some rows of each shard, in order. They leave in *waves*, one publish call each: of
+//! each key the next event, or, where the destination keeps order itself, all of them. A wave is
+//! settled before the next one is sent, so that a crash repeats one wave at most.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use fanfare_core::{Backoff, DynPublisher, Message, PublishError};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use super::{
+    OnRefusal,
+    floors::{Floors, Look},
+    lease::{Grant, Owned},
+    obstacles::{Obstacles, PROBE, Way},
+    store::{Fetched, Head, Plan, Row, RowId, Store, Verdict},
+};
+use crate::{SqlError, wake::Woken};
+
+/// Rows of one look, over all shards of the lane.
+const ROWS: usize = 1_024;
+
+/// Bytes of one look's bodies, roughly: where events are large, the next look asks for fewer.
+const BYTES: usize = 8 << 20;
+
+/// How long the waves of one look go on, so that new events of other keys do not wait for one
+/// key's backlog.
+const WAVES: Duration = Duration::from_millis(20);
+
+/// After a look that found little: lets some events come together for the next one.
+const LINGER: Duration = Duration::from_millis(2);
+
+/// How often a lane looks when nobody tells it to.
+const POLL: Duration = Duration::from_millis(500);
+
+/// How often a lane looks from the beginning.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Between looks while the database does not answer.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+
+pub(super) struct Lane {
+    pub(super) number: usize,
+    pub(super) lanes: usize,
+    pub(super) publisher: Arc<dyn DynPublisher>,
+    pub(super) store: Store,
+    pub(super) owned: watch::Receiver<Owned>,
+    /// Says which version of `owned` the lane works by.
+    pub(super) follows: watch::Sender<u64>,
+    pub(super) woken: Woken,
+    pub(super) lease: Duration,
+    pub(super) on_refusal: OnRefusal,
+    pub(super) attempts: u32,
+    pub(super) state: State,
+}
+
+/// What a lane remembers from look to look.
+#[derive(Default)]
+pub(super) struct State {
+    grants: BTreeMap<u16, Grant>,
+    floors: Floors,
+    obstacles: Obstacles,
+    held: HashSet<String>,
+    /// Accepted by the broker, and the deletion failed.
+    unsettled: Vec<RowId>,
+    next_sweep: Option<Instant>,
+    /// The size of an event, roughly.
+    bytes: usize,
+}
+
+/// When to look again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Now,
+    Soon,
+    WhenWoken,
+}
+
+impl Lane {
+    pub(super) async fn run(mut self) {
+        let mut failures = 0;
+        loop {
+            let owned = self.owned.borrow_and_update().clone();
+            self.take_over(&owned);
+            self.follows.send_replace(owned.version);
+            if owned.ended {
+                return;
+            }
+            let next = match self.look().await {
+                Ok(next) => {
+                    failures = 0;
+                    next
+                }
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(lane = self.number, %error, "the outbox could not be read");
+                    self.store.disconnect();
+                    let pause = BACKOFF.delay(failures);
+                    tokio::select! {
+                        () = sleep(pause) => {}
+                        _ = self.owned.changed() => {}
+                    }
+                    continue;
+                }
+            };
+            match next {
+                Next::Now => {}
+                Next::Soon => sleep(LINGER).await,
+                Next::WhenWoken => self.wait().await,
+            }
+        }
+    }
+
+    /// Takes note of what is owned now; shards that are new are looked at from the beginning.
+    fn take_over(&mut self, owned: &Owned) {
+        let mine = |shard: &u16| usize::from(*shard) % self.lanes == self.number;
+        let grants: BTreeMap<_, _> = owned
+            .grants
+            .iter()
+            .filter(|(shard, _)| mine(shard))
+            .map(|(shard, grant)| (*shard, grant.clone()))
+            .collect();
+        let state = &mut self.state;
+        let same = |grant: &Grant| {
+            state.grants.get(&grant.shard).is_some_and(|known| known.epoch == grant.epoch)
+        };
+        let new: Vec<u16> = grants.values().filter(|grant| !same(grant)).map(|g| g.shard).collect();
+        for shard in new {
+            state.floors.reset(shard);
+            state.next_sweep = None;
+        }
+        state.grants = grants;
+    }
+
+    async fn wait(&mut self) {
+        let poll = Instant::now() + POLL;
+        let sweep = self.state.next_sweep.unwrap_or(poll);
+        let until = self.state.obstacles.next().unwrap_or(poll).min(poll).min(sweep);
+        tokio::select! {
+            () = sleep_until(until) => {}
+            () = self.woken.woken() => {}
+            () = self.store.changed() => {}
+            _ = self.owned.changed() => {}
+        }
+    }
+
+    /// One look, and the waves of what it found.
+    async fn look(&mut self) -> Result<Next, SqlError> {
+        self.settle_what_is_left().await?;
+        if self.state.grants.is_empty() {
+            return Ok(Next::WhenWoken);
+        }
+        let now = Instant::now();
+        let due = |at: Option<Instant>| at.is_none_or(|at| at <= now);
+        let obstacle_due = self.state.obstacles.next().is_some_and(|at| at <= now);
+        let mut sweep = due(self.state.next_sweep) || obstacle_due;
+        if sweep {
+            self.look_after_holds().await?;
+        }
+        let mut plan = self.plan(sweep);
+        let mut fetched = self.store.fetch(&plan).await?;
+        if !sweep && self.state.floors.may_have_missed(&fetched.snapshot) {
+            sweep = true;
+            plan = self.plan(sweep);
+            fetched = self.store.fetch(&plan).await?;
+        }
+        if sweep {
+            let took = now.elapsed();
+            // Where sweeping is slow, because somebody holds an old snapshot, it is done less often.
+            self.state.next_sweep = Some(Instant::now() + SWEEP.max(took * 20));
+        }
+        if sweep {
+            self.forget_what_is_gone(&fetched.rows, &plan);
+        }
+        let found = fetched.rows.len();
+        self.state.bytes = fetched.rows.iter().map(|row| row.message.body.len()).max().unwrap_or(0);
+        let Fetched { rows, snapshot } = fetched;
+        let mut looks = looks(&plan, &rows);
+        let left = self.send(rows).await?;
+        for (shard, id) in left {
+            if let Some(look) = looks.get_mut(&shard) {
+                look.left = Some(look.left.map_or(id, |lowest| lowest.min(id)));
+            }
+        }
+        let some_left = looks.values().any(|look| look.left.is_some());
+        let cut = looks.values().any(|look| look.cut);
+        self.state.floors.looked(now, snapshot, &looks, sweep);
+        Ok(match found {
+            0 => Next::WhenWoken,
+            _ if cut || some_left || found >= ROWS / 4 => Next::Now,
+            _ => Next::Soon,
+        })
+    }
+
+    /// An obstacle whose time has come, and that nothing waits behind any more, is none.
+    fn forget_what_is_gone(&mut self, rows: &[Row], plan: &Plan) {
+        if looks(plan, rows).values().any(|look| look.cut) {
+            return;
+        }
+        let keys = rows
+            .iter()
+            .map(|row| row.message.key.as_str())
+            .chain(plan.without_keys.iter().map(String::as_str));
+        let destinations =
+            rows.iter().map(|row| &row.destination).chain(&plan.without_destinations);
+        self.state.obstacles.keep(&keys.collect(), &destinations.map(String::as_str).collect());
+    }
+
+    fn plan(&self, sweep: bool) -> Plan {
+        let State { grants, floors, obstacles, bytes, .. } = &self.state;
+        let now = Instant::now();
+        let floor = |shard: &u16| if sweep { 0 } else { floors.of(*shard) };
+        let rows = ROWS.min(BYTES / (*bytes).max(1)).max(grants.len());
+        Plan {
+            shards: grants.keys().map(|shard| (*shard, floor(shard))).collect(),
+            limit: i64::try_from(rows / grants.len().max(1)).unwrap_or(1).max(1),
+            without_keys: obstacles.keys(sweep, now),
+            without_destinations: obstacles.destinations(sweep, now),
+        }
+    }
+
+    async fn settle_what_is_left(&mut self) -> Result<(), SqlError> {
+        if !self.state.unsettled.is_empty() {
+            self.store.settle(&self.state.unsettled).await?;
+            self.state.unsettled.clear();
+        }
+        Ok(())
+    }
+
+    /// Learns which keys are held, and puts back what was parked for those that were released.
+    async fn look_after_holds(&mut self) -> Result<(), SqlError> {
+        let shards: Vec<u16> = self.state.grants.keys().copied().collect();
+        let mut held = HashSet::new();
+        for hold in self.store.holds(&shards).await? {
+            let grant = self.state.grants.get(&hold.shard).filter(|grant| self.is_safe(grant));
+            match grant {
+                Some(grant) if hold.released && self.store.unpark(grant, &hold.key).await? => {
+                    tracing::info!(key_shard = hold.shard, "a key was released");
+                    self.state.floors.reset(hold.shard);
+                    self.state.obstacles.cleared(&hold.key);
+                }
+                _ => drop(held.insert(hold.key)),
+            }
+        }
+        self.state.held = held;
+        Ok(())
+    }
+
+    /// Whether there is enough left of a lease to begin something.
+    fn is_safe(&self, grant: &Grant) -> bool {
+        Instant::now() + self.lease / 10 < grant.until
+    }
+
+    /// Sends `rows` in waves; gives those that are to be seen again at the next look.
+    async fn send(&mut self, rows: Vec<Row>) -> Result<Vec<RowId>, SqlError> {
+        let end = Instant::now() + WAVES;
+        let (parked, mut rows): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|row| self.state.held.contains(&row.message.key));
+        if !parked.is_empty() {
+            self.store.park(&ids(&parked)).await?;
+        }
+        let mut left = Vec::new();
+        loop {
+            let (wave, rest) = self.wave(rows, &mut left);
+            rows = rest;
+            if wave.is_empty() {
+                break;
+            }
+            self.publish(wave).await?;
+            if Instant::now() >= end {
+                break;
+            }
+        }
+        // What an obstacle keeps back is looked for from the beginning when its time comes.
+        let now = Instant::now();
+        let free = rows.iter().filter(|row| {
+            let way = self.state.obstacles.way(&row.message.key, &row.destination, now);
+            way == Way::Clear && !self.state.held.contains(&row.message.key)
+        });
+        left.extend(free.map(|row| (row.shard, row.id)));
+        Ok(left)
+    }
+
+    /// Takes what may go now out of `rows`, and gives the rest back in order; what may not go
+    /// because a lease is near its end goes to `left`.
+    fn wave(&self, rows: Vec<Row>, left: &mut Vec<RowId>) -> (Vec<Row>, Vec<Row>) {
+        let now = Instant::now();
+        let State { grants, obstacles, held, .. } = &self.state;
+        // Keys that have an event in the wave, and keys of which one has to wait for the next.
+        let (mut going, mut waiting) = (HashSet::new(), HashSet::new());
+        let mut probes: BTreeMap<String, usize> = BTreeMap::new();
+        let mut ordered: BTreeMap<String, bool> = BTreeMap::new();
+        let (mut wave, mut rest) = (Vec::new(), Vec::new());
+        for row in rows {
+            let Row { destination, message, .. } = &row;
+            if !grants.get(&row.shard).is_some_and(|grant| self.is_safe(grant)) {
+                left.push((row.shard, row.id));
+                continue;
+            }
+            let keeps_order = *ordered
+                .entry(destination.clone())
+                .or_insert_with(|| self.publisher.keeps_order_dyn(&message.destination));
+            let key = &message.key;
+            let is_next = !waiting.contains(key) && (keeps_order || !going.contains(key));
+            let goes = is_next
+                && !held.contains(key)
+                && match obstacles.way(key, destination, now) {
+                    Way::Clear => true,
+                    Way::Blocked => false,
+                    Way::Probing => {
+                        let sent = probes.entry(destination.clone()).or_default();
+                        *sent += 1;
+                        *sent <= PROBE
+                    }
+                };
+            if goes {
+                going.insert(key.clone());
+                wave.push(row);
+            } else {
+                waiting.insert(key.clone());
+                rest.push(row);
+            }
+        }
+        (wave, rest)
+    }
+
+    /// Publishes a wave and settles what was accepted.
+    async fn publish(&mut self, wave: Vec<Row>) -> Result<(), SqlError> {
+        let grants: BTreeSet<u16> = wave.iter().map(|row| row.shard).collect();
+        let ends =
+            grants.iter().filter_map(|shard| Some(self.state.grants.get(shard)?.until)).min();
+        let time = ends.map_or(self.lease, |until| until.saturating_duration_since(Instant::now()));
+        let time = time.saturating_sub(self.lease / 20);
+        let (heads, batch): (Vec<Head>, Vec<Message>) = wave.into_iter().map(Row::split).unzip();
+        let report = timeout(time, self.publisher.publish_boxed(&batch)).await;
+        let late = Err(PublishError::Blocked);
+        let outcomes: Vec<&Result<(), PublishError>> = match &report {
+            Ok(report) => report.outcomes().iter().collect(),
+            Err(_) => {
+                tracing::warn!(lane = self.number, ?time, "publishing took longer than the lease");
+                let now = Instant::now();
+                for Head { destination, .. } in &heads {
+                    self.state.obstacles.failed(destination, now);
+                }
+                vec![&late; heads.len()]
+            }
+        };
+        let mut accepted = Vec::new();
+        let mut refused = Vec::new();
+        for ((head, message), outcome) in heads.iter().zip(&batch).zip(outcomes) {
+            match outcome {
+                Ok(()) => {
+                    accepted.push((head.shard, head.id));
+                    self.accepted(head, message);
+                }
+                Err(PublishError::Blocked) => {}
+                Err(error) if error.is_retryable() => self.failed(head, error),
+                Err(error) => refused.push((head, message, error)),
+            }
+        }
+        self.state.unsettled.extend(accepted);
+        self.settle_what_is_left().await?;
+        for (head, message, error) in refused {
+            self.refused(head, message, error).await?;
+        }
+        Ok(())
+    }
+
+    fn accepted(&mut self, head: &Head, message: &Message) {
+        let state = &mut self.state;
+        if state.obstacles.took(&head.destination) {
+            tracing::info!(destination = %message.destination, "takes events again");
+            state.floors.reset_all();
+        }
+        if state.obstacles.cleared(&message.key) {
+            state.floors.reset(head.shard);
+        }
+    }
+
+    /// The destination takes nothing: all that is for it waits.
+    fn failed(&mut self, head: &Head, error: &PublishError) {
+        if self.state.obstacles.failed(&head.destination, Instant::now()) {
+            tracing::warn!(destination = %head.destination, %error, "takes no events: waiting");
+        }
+    }
+
+    /// The destination takes others, but not this event: its key waits, and at last it is held, or
+    /// goes on without it.
+    async fn refused(
+        &mut self,
+        head: &Head,
+        message: &Message,
+        error: &PublishError,
+    ) -> Result<(), SqlError> {
+        let Message { id, key, .. } = message;
+        let failures = self.state.obstacles.refused(key, head.id, Instant::now());
+        tracing::warn!(event.id = %id, failures, %error, "refused");
+        let Some(grant) = self.state.grants.get(&head.shard).filter(|_| failures >= self.attempts)
+        else {
+            return Ok(());
+        };
+        let reason = error.to_string();
+        match self.on_refusal {
+            OnRefusal::Strict => {
+                let verdict = Verdict { event_id: id, key, reason: &reason, failures };
+                if self.store.hold(grant, verdict).await? {
+                    tracing::error!(event.id = %id, %reason, "its key is held until it is released");
+                    self.state.held.insert(key.clone());
+                    self.state.obstacles.cleared(key);
+                }
+            }
+            OnRefusal::Skip => {
+                if self.store.bury(grant, head.id, &reason).await? {
+                    tracing::error!(event.id = %id, %reason, "given up");
+                    self.state.obstacles.cleared(key);
+                    self.state.floors.reset(head.shard);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a look saw of each shard, before anything was sent.
+fn looks(plan: &Plan, rows: &[Row]) -> BTreeMap<u16, Look> {
+    let mut looks: BTreeMap<u16, (i64, i64)> =
+        plan.shards.iter().map(|(shard, _)| (*shard, (0, 0))).collect();
+    for row in rows {
+        let (highest, count) = looks.entry(row.shard).or_default();
+        *highest = row.id.max(*highest);
+        *count += 1;
+    }
+    let look =
+        |(shard, (highest, count))| (shard, Look { highest, cut: count >= plan.limit, left: None });
+    looks.into_iter().map(look).collect()
+}
+
+fn ids(rows: &[Row]) -> Vec<RowId> {
+    rows.iter().map(|row| (row.shard, row.id)).collect()
+}
