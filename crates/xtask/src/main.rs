@@ -7,6 +7,7 @@
 mod http;
 mod lint;
 mod localstack;
+mod postgres;
 mod process;
 mod python;
 mod simulator;
@@ -28,7 +29,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Run lints and every test, LocalStack's among them; the last line says how many passed
+    /// Run lints and every test, LocalStack's and PostgreSQL's among them; the last line says how many passed
     Test {
         /// Only the Rust tests whose name contains one of these, and no lints
         filter: Vec<String>,
@@ -40,6 +41,8 @@ enum Task {
         #[command(subcommand)]
         action: LocalStackAction,
     },
+    /// Run a PostgreSQL of the workspace's own until Ctrl-C; its data go with it
+    Postgres,
 }
 
 #[derive(Subcommand)]
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
     let outcome = process::watch_signals().and_then(|()| match arguments.task {
         Task::Test { filter } => test::run(&filter),
         Task::Lint => lint::run(),
+        Task::Postgres => postgres::run(),
         Task::Localstack { action } => match action {
             LocalStackAction::Up { port } => localstack::up(port),
             LocalStackAction::Down => localstack::down(),

@@ -23,7 +23,7 @@ pub(crate) const INTERRUPTED_EXIT_CODE: u8 = 130;
 /// How often something that is waited for is looked at.
 pub(crate) const POLL: Duration = Duration::from_millis(50);
 
-/// How long a process may take to end after SIGTERM, before SIGKILL.
+/// How long a process may take to end after it was asked to, before SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -47,6 +47,8 @@ pub(crate) fn check_interrupted() -> Result<()> {
 /// A running child, ended with its whole process group when dropped.
 pub(crate) struct Process {
     child: Child,
+    /// What asks it to end.
+    end_signal: Signal,
     ended: bool,
 }
 
@@ -54,7 +56,13 @@ impl Process {
     /// Starts `command` in a process group of its own, without standard input.
     pub(crate) fn spawn(command: &mut Command) -> io::Result<Self> {
         let child = command.stdin(Stdio::null()).process_group(0).spawn()?;
-        Ok(Self { child, ended: false })
+        Ok(Self { child, end_signal: Signal::SIGTERM, ended: false })
+    }
+
+    /// Asks the process to end by another signal than SIGTERM.
+    pub(crate) fn ended_by(mut self, end_signal: Signal) -> Self {
+        self.end_signal = end_signal;
+        self
     }
 
     /// The process id, which is also its group's.
@@ -101,7 +109,7 @@ impl Process {
         }
         let id = self.child.id();
         let child = &mut self.child;
-        end_tree(id, || matches!(child.try_wait(), Ok(Some(_)) | Err(_)));
+        end_tree(id, self.end_signal, || matches!(child.try_wait(), Ok(Some(_)) | Err(_)));
         let _ = self.child.wait();
     }
 }
@@ -114,12 +122,12 @@ impl Drop for Process {
 
 /// Ends process `id`, the group that it leads, and its descendants in other groups: LocalStack
 /// starts some of its servers in sessions of their own, and those survive it.
-pub(crate) fn end_tree(id: u32, mut has_ended: impl FnMut() -> bool) {
+pub(crate) fn end_tree(id: u32, signal: Signal, mut has_ended: impl FnMut() -> bool) {
     let leader = pid(id);
     let descendants = descendants(id);
     let start = Instant::now();
     // A group or process that is gone already is what is wanted: errors say no more than that.
-    let _ = killpg(leader, Signal::SIGTERM);
+    let _ = killpg(leader, signal);
     while !has_ended() && start.elapsed() < GRACE {
         sleep(POLL);
     }

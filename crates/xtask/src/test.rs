@@ -1,18 +1,20 @@
-//! `cargo xtask test`: lints, every Rust test, then another language's client against the
-//! simulator and LocalStack. A step that fails does not keep the later ones from running.
+//! `cargo xtask test`: lints, every Rust test, on LocalStack and PostgreSQL too, then another
+//! language's client against the simulator and LocalStack. A step that fails does not keep the later ones from running.
 
 use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::localstack::Server;
 use crate::simulator::Simulator;
 use crate::step::{Steps, cargo};
 use crate::summary::Tally;
-use crate::{http, lint, process, python, root};
+use crate::{http, lint, localstack, postgres, process, python, root};
 
 /// Where the tests look for LocalStack.
-const URL_VARIABLE: &str = "FANFARE_LOCALSTACK_URL";
+const LOCALSTACK_VARIABLE: &str = "FANFARE_LOCALSTACK_URL";
+
+/// Where they look for PostgreSQL.
+const POSTGRES_VARIABLE: &str = "DATABASE_URL";
 
 /// With it, a test whose need is missing fails instead of being skipped.
 const REQUIRE_VARIABLE: &str = "FANFARE_REQUIRE";
@@ -29,27 +31,33 @@ pub(crate) fn run(filter: &[String]) -> Result<bool> {
     if filter.is_empty() {
         lint::steps(&mut steps)?;
     }
-    // Before LocalStack starts: it would only sit there while everything compiles.
+    // Before the servers start: they would only sit there while everything compiles.
     let build = &mut cargo(&["test", "--workspace", "--all-targets", "--no-run"]);
     if steps.run("build", build, Tally::of_libtest)? {
-        let localstack = steps.record("LocalStack", LocalStack::get().map(with_no_tests));
+        let localstack = steps.record("LocalStack", localstack().map(with_no_tests));
         process::check_interrupted()?;
-        let url = localstack.as_ref().map(LocalStack::url);
-        rust(&mut steps, filter, url.as_deref())?;
+        let url = localstack.as_ref().map(|localstack| &*localstack.url);
+        rust(&mut steps, filter, url)?;
         if filter.is_empty() {
-            clients(&mut steps, url.as_deref())?;
+            clients(&mut steps, url)?;
         }
     }
     Ok(steps.finish(true))
 }
 
 fn rust(steps: &mut Steps, filter: &[String], localstack: Option<&str>) -> Result<()> {
+    // Ended with the Rust tests, which alone need it.
+    let postgres = steps.record("PostgreSQL", postgres().map(with_no_tests));
+    process::check_interrupted()?;
     for (name, arguments) in [
         ("tests", &["test", "--workspace", "--all-targets", "--no-fail-fast"][..]),
         ("documentation tests", &["test", "--workspace", "--doc", "--no-fail-fast"]),
     ] {
         let mut command = cargo(arguments);
-        command.env(REQUIRE_VARIABLE, "1").envs(localstack.map(|url| (URL_VARIABLE, url)));
+        command
+            .env(REQUIRE_VARIABLE, "1")
+            .envs(localstack.map(|url| (LOCALSTACK_VARIABLE, url)))
+            .envs(postgres.as_ref().map(|postgres| (POSTGRES_VARIABLE, &postgres.url)));
         if std::env::var_os(THREADS.0).is_none() {
             command.env(THREADS.0, THREADS.1);
         }
@@ -81,34 +89,39 @@ fn clients(steps: &mut Steps, localstack: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// The LocalStack to test against.
-enum LocalStack {
-    /// The caller's own.
-    Given(String),
-    /// Started here, and ended here.
-    Started(Server),
+/// A server to test against; one that was started here ends with this value.
+struct Needed<S> {
+    url: String,
+    _server: Option<S>,
 }
 
-impl LocalStack {
-    fn get() -> Result<Self> {
-        if let Ok(url) = std::env::var(URL_VARIABLE) {
-            if !url.starts_with("http") {
-                bail!("{URL_VARIABLE}={url} is not a URL");
-            }
-            return Ok(Self::Given(url));
-        }
-        println!("\n== LocalStack");
-        let server = Server::start(http::free_port()?)?;
-        println!("{}", server.description());
-        Ok(Self::Started(server))
+fn localstack() -> Result<Needed<localstack::Server>> {
+    if let Some(url) = given(LOCALSTACK_VARIABLE, &["http://", "https://"])? {
+        return Ok(Needed { url, _server: None });
     }
+    println!("\n== LocalStack");
+    let server = localstack::Server::start(http::free_port()?)?;
+    println!("{}", server.description());
+    Ok(Needed { url: server.url(), _server: Some(server) })
+}
 
-    fn url(&self) -> String {
-        match self {
-            Self::Given(url) => url.clone(),
-            Self::Started(server) => server.url(),
-        }
+fn postgres() -> Result<Needed<postgres::Server>> {
+    if let Some(url) = given(POSTGRES_VARIABLE, &["postgres://", "postgresql://"])? {
+        return Ok(Needed { url, _server: None });
     }
+    println!("\n== PostgreSQL");
+    let server = postgres::Server::start(http::free_port()?)?;
+    println!("{}", server.description());
+    Ok(Needed { url: server.url(), _server: Some(server) })
+}
+
+/// The URL of the caller's own server. Never printed: it may hold a password.
+fn given(variable: &str, beginnings: &[&str]) -> Result<Option<String>> {
+    let Ok(url) = std::env::var(variable) else { return Ok(None) };
+    if !beginnings.iter().any(|beginning| url.starts_with(beginning)) {
+        bail!("{variable} is set, but does not begin with {}", beginnings.join(" or "));
+    }
+    Ok(Some(url))
 }
 
 fn with_no_tests<T>(value: T) -> (T, Tally) {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
 
 use crate::process::{self, Process};
 use crate::python;
@@ -90,7 +91,7 @@ impl Drop for Runtime {
 
 /// Stops what was left running, with its files.
 pub(super) fn stop(root: &Path, port: u16, id: u32) {
-    process::end_tree(id, || !runs(id));
+    process::end_tree(id, Signal::SIGTERM, || !runs(id));
     clear(&folder(root, port));
 }
 
