@@ -93,8 +93,14 @@ fn exists(field: &Ident, fields: &[&Ident], role: &str) -> Result<()> {
 
 /// The packages that see the traits in `fanfare_core`, because the facade is above them; the
 /// second is how trybuild names the package of core's compile tests.
-const BELOW_THE_FACADE: [&str; 5] =
-    ["fanfare-core", "fanfare-core-tests", "fanfare-aws", "fanfare-testkit", "fanfare-topology"];
+const BELOW_THE_FACADE: [&str; 6] = [
+    "fanfare-core",
+    "fanfare-core-tests",
+    "fanfare-aws",
+    "fanfare-sql",
+    "fanfare-testkit",
+    "fanfare-topology",
+];
 
 /// The crate that the traits are named by.
 fn krate() -> TokenStream {

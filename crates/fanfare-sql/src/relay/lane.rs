@@ -353,23 +353,26 @@ impl Lane {
                 vec![&late; heads.len()]
             }
         };
-        let mut accepted = Vec::new();
-        let mut refused = Vec::new();
-        for ((head, message), outcome) in heads.iter().zip(&batch).zip(outcomes) {
+        let judged = || heads.iter().zip(&batch).zip(outcomes.iter().copied());
+        for ((head, message), _) in judged().filter(|(_, outcome)| outcome.is_ok()) {
+            self.state.unsettled.push((head.shard, head.id));
+            self.accepted(head, message);
+        }
+        // After what was accepted, which would clear what fails here out of the way.
+        for ((head, _), outcome) in judged() {
             match outcome {
-                Ok(()) => {
-                    accepted.push((head.shard, head.id));
-                    self.accepted(head, message);
+                Err(error) if error.is_retryable() && *error != PublishError::Blocked => {
+                    self.failed(head, error);
                 }
-                Err(PublishError::Blocked) => {}
-                Err(error) if error.is_retryable() => self.failed(head, error),
-                Err(error) => refused.push((head, message, error)),
+                _ => {}
             }
         }
-        self.state.unsettled.extend(accepted);
         self.settle_what_is_left().await?;
-        for (head, message, error) in refused {
-            self.refused(head, message, error).await?;
+        for ((head, message), outcome) in judged() {
+            match outcome {
+                Err(error) if !error.is_retryable() => self.refused(head, message, error).await?,
+                _ => {}
+            }
         }
         Ok(())
     }

@@ -1,0 +1,139 @@
+//! A broker in the process that remembers what it accepted, and fails as it is told.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use fanfare_core::{Destination, Message, Opened, PublishError, PublishReport, Publisher};
+use tokio::sync::watch;
+
+/// How long a test waits for what has to come: far more than it needs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the broker does with a message: accept it, or not.
+type Judge = dyn FnMut(&Message) -> Result<(), PublishError> + Send;
+
+#[derive(Clone)]
+pub(crate) struct Broker {
+    judge: Arc<Mutex<Box<Judge>>>,
+    accepted: Arc<watch::Sender<Vec<Message>>>,
+    /// How many messages each call had.
+    calls: Arc<Mutex<Vec<usize>>>,
+    latency: Duration,
+}
+
+impl Broker {
+    /// Accepts everything.
+    pub(crate) fn new() -> Broker {
+        Broker::with(|_| Ok(()))
+    }
+
+    pub(crate) fn with(
+        judge: impl FnMut(&Message) -> Result<(), PublishError> + Send + 'static,
+    ) -> Broker {
+        Broker {
+            judge: Arc::new(Mutex::new(Box::new(judge))),
+            accepted: Arc::default(),
+            calls: Arc::default(),
+            latency: Duration::ZERO,
+        }
+    }
+
+    /// Takes this long for a call.
+    pub(crate) fn slow(self, latency: Duration) -> Broker {
+        Broker { latency, ..self }
+    }
+
+    pub(crate) fn judge_by(
+        &self,
+        judge: impl FnMut(&Message) -> Result<(), PublishError> + Send + 'static,
+    ) {
+        *self.judge.lock().unwrap() = Box::new(judge);
+    }
+
+    pub(crate) fn accepted(&self) -> Vec<Message> {
+        self.accepted.borrow().clone()
+    }
+
+    pub(crate) fn calls(&self) -> Vec<usize> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    /// Waits until it has accepted `count` different events.
+    pub(crate) async fn has(&self, count: usize) {
+        let mut accepted = self.accepted.subscribe();
+        let enough = accepted.wait_for(|messages| distinct(messages) >= count);
+        if tokio::time::timeout(PATIENCE, enough).await.is_err() {
+            panic!("{} of {count} events after {PATIENCE:?}", distinct(&self.accepted()));
+        }
+    }
+
+    /// The numbers of each key's events, in the order of their first acceptance.
+    pub(crate) fn by_key(&self) -> BTreeMap<String, Vec<u64>> {
+        let mut by_key: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        let mut seen = std::collections::HashSet::new();
+        for message in self.accepted() {
+            if seen.insert(message.id.clone()) {
+                by_key.entry(message.key.clone()).or_default().push(number(&message));
+            }
+        }
+        by_key
+    }
+}
+
+fn distinct(messages: &[Message]) -> usize {
+    messages.iter().map(|message| &message.id).collect::<std::collections::HashSet<_>>().len()
+}
+
+/// The number in an event's data.
+pub(crate) fn number(message: &Message) -> u64 {
+    #[derive(serde::Deserialize)]
+    struct Data {
+        number: u64,
+    }
+    impl fanfare_core::EventType for Data {
+        const TAG: &'static str = "tests.Happened.v1";
+        const TOPIC: &'static str = "happenings";
+    }
+    Opened::open(&message.body).unwrap().read::<Data>().unwrap().1.number
+}
+
+/// What an AWS that is down says.
+pub(crate) fn unavailable(message: &Message) -> PublishError {
+    PublishError::Unavailable {
+        destination: message.destination.clone(),
+        tag: message.tag.clone(),
+        attempts: 1,
+        last: "ServiceUnavailable".into(),
+    }
+}
+
+/// What AWS says of an event that it will never take.
+pub(crate) fn refused(message: &Message) -> PublishError {
+    let (destination, tag) = (message.destination.clone(), message.tag.clone());
+    PublishError::Refused { destination, tag, code: "InvalidParameter".into() }
+}
+
+impl Publisher for Broker {
+    async fn publish(&self, batch: &[Message]) -> PublishReport {
+        self.calls.lock().unwrap().push(batch.len());
+        if !self.latency.is_zero() {
+            tokio::time::sleep(self.latency).await;
+        }
+        let outcomes: Vec<_> = {
+            let mut judge = self.judge.lock().unwrap();
+            batch.iter().map(|message| judge(message)).collect()
+        };
+        self.accepted.send_modify(|accepted| {
+            let taken = batch.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok());
+            accepted.extend(taken.map(|(message, _)| message.clone()));
+        });
+        PublishReport::new(outcomes)
+    }
+
+    fn keeps_order(&self, destination: &Destination) -> bool {
+        matches!(destination, Destination::Topic(name) if name.ends_with("ordered"))
+    }
+}

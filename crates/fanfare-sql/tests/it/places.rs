@@ -1,0 +1,149 @@
+//! Where the tests run: a database of their own, of each kind.
+
+use fanfare_core::Event;
+use fanfare_sql::{Database, Outbox, RecordError, Relay};
+use fanfare_testkit::{postgres, postgres::Postgres, sqlite};
+use serde::Serialize;
+use sqlx::{PgPool, SqlitePool};
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::broker::Broker;
+
+/// A migrated database that is gone after the test.
+pub(crate) struct Place {
+    pub(crate) database: Database,
+    pub(crate) outbox: Outbox,
+    pub(crate) pool: Pool,
+    _keep: Keep,
+}
+
+pub(crate) enum Pool {
+    Postgres(PgPool),
+    Sqlite(SqlitePool),
+}
+
+enum Keep {
+    Postgres(#[allow(dead_code)] postgres::TestDatabase),
+    Sqlite(#[allow(dead_code)] sqlite::TestDatabase),
+}
+
+impl Place {
+    /// A PostgreSQL database; none, after saying so, where there is no server.
+    pub(crate) async fn postgres() -> Option<Place> {
+        let server = Postgres::from_env().unwrap()?;
+        let keep = server.database().await.unwrap();
+        let pool = keep.pool();
+        let database = Database::postgres(pool.clone());
+        Some(Place::on(database, Pool::Postgres(pool), Keep::Postgres(keep)).await)
+    }
+
+    /// A SQLite file.
+    pub(crate) async fn sqlite() -> Option<Place> {
+        let keep = sqlite::TestDatabase::new().unwrap();
+        let pool = fanfare_sql::open_sqlite(keep.path()).await.unwrap();
+        let database = Database::sqlite(pool.clone());
+        Some(Place::on(database, Pool::Sqlite(pool), Keep::Sqlite(keep)).await)
+    }
+
+    async fn on(database: Database, pool: Pool, keep: Keep) -> Place {
+        database.migrate().await.unwrap();
+        let outbox = Outbox::new(&database, "orders");
+        Place { database, outbox, pool, _keep: keep }
+    }
+
+    /// Records events of these keys in one transaction, commits and wakes.
+    pub(crate) async fn record(&self, events: Vec<Happened>) -> Result<Vec<String>, RecordError> {
+        let ids = match &self.pool {
+            Pool::Postgres(pool) => {
+                let mut tx = pool.begin().await.unwrap();
+                let ids = self.outbox.record_all(&mut tx, events).await?;
+                tx.commit().await.unwrap();
+                ids
+            }
+            Pool::Sqlite(pool) => {
+                let mut tx = fanfare_sql::begin_immediate(pool).await?;
+                let ids = self.outbox.record_all(&mut tx, events).await?;
+                tx.commit().await.unwrap();
+                ids
+            }
+        };
+        self.outbox.wake();
+        Ok(ids)
+    }
+
+    /// How many rows a table has.
+    pub(crate) async fn count(&self, table: &str) -> i64 {
+        let sql = sqlx::AssertSqlSafe(format!("select count(*) from fanfare_{table}"));
+        match &self.pool {
+            Pool::Postgres(pool) => sqlx::query_scalar(sql).fetch_one(pool).await.unwrap(),
+            Pool::Sqlite(pool) => sqlx::query_scalar(sql).fetch_one(pool).await.unwrap(),
+        }
+    }
+
+    pub(crate) fn relay(&self, broker: &Broker) -> Relay {
+        Relay::new(&self.database, broker.clone())
+    }
+}
+
+/// A relay in the background, stopped when dropped.
+pub(crate) struct Running {
+    stop: DropGuard,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    pub(crate) fn start(relay: Relay) -> Running {
+        let stop = CancellationToken::new();
+        let shutdown = stop.clone().cancelled_owned();
+        let task = tokio::spawn(async move { relay.run(shutdown).await.unwrap() });
+        Running { stop: stop.drop_guard(), task }
+    }
+
+    /// Stops it and waits until it has.
+    pub(crate) async fn stop(self) {
+        drop(self.stop);
+        self.task.await.unwrap();
+    }
+
+    /// Kills it in the middle of whatever it does.
+    pub(crate) async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+}
+
+/// The tests' event.
+#[derive(Debug, Clone, Event, Serialize)]
+#[event(type = "tests.Happened.v1", topic = "happenings", key = key)]
+pub(crate) struct Happened {
+    pub(crate) key: String,
+    pub(crate) number: u64,
+}
+
+impl Happened {
+    pub(crate) fn new(key: impl Into<String>, number: u64) -> Happened {
+        Happened { key: key.into(), number }
+    }
+}
+
+/// Makes a test of each function, on PostgreSQL and on SQLite.
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let Some(place) = crate::places::Place::postgres().await else { return };
+                super::$name(place).await;
+            })+
+        }
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let Some(place) = crate::places::Place::sqlite().await else { return };
+                super::$name(place).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_both;
