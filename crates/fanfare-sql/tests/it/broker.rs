@@ -21,7 +21,8 @@ pub(crate) struct Broker {
     accepted: Arc<watch::Sender<Vec<Message>>>,
     /// How many messages each call had.
     calls: Arc<Mutex<Vec<usize>>>,
-    latency: Duration,
+    /// How many calls more are answered how late, after their events were accepted.
+    late: Arc<Mutex<(usize, Duration)>>,
 }
 
 impl Broker {
@@ -37,13 +38,14 @@ impl Broker {
             judge: Arc::new(Mutex::new(Box::new(judge))),
             accepted: Arc::default(),
             calls: Arc::default(),
-            latency: Duration::ZERO,
+            late: Arc::default(),
         }
     }
 
-    /// Takes this long for a call.
-    pub(crate) fn slow(self, latency: Duration) -> Broker {
-        Broker { latency, ..self }
+    /// Answers the first `calls` calls so late after it has accepted their events.
+    pub(crate) fn answering_late(self, calls: usize, latency: Duration) -> Broker {
+        *self.late.lock().unwrap() = (calls, latency);
+        self
     }
 
     pub(crate) fn judge_by(
@@ -119,17 +121,34 @@ pub(crate) fn refused(message: &Message) -> PublishError {
 impl Publisher for Broker {
     async fn publish(&self, batch: &[Message]) -> PublishReport {
         self.calls.lock().unwrap().push(batch.len());
-        if !self.latency.is_zero() {
-            tokio::time::sleep(self.latency).await;
-        }
         let outcomes: Vec<_> = {
             let mut judge = self.judge.lock().unwrap();
-            batch.iter().map(|message| judge(message)).collect()
+            let mut failed = std::collections::HashSet::new();
+            let judged = batch.iter().map(|message| {
+                if self.keeps_order(&message.destination) && failed.contains(&message.key) {
+                    return Err(PublishError::Blocked);
+                }
+                let outcome = judge(message);
+                if outcome.is_err() {
+                    failed.insert(message.key.clone());
+                }
+                outcome
+            });
+            judged.collect()
         };
         self.accepted.send_modify(|accepted| {
             let taken = batch.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok());
             accepted.extend(taken.map(|(message, _)| message.clone()));
         });
+        let late = {
+            let mut late = self.late.lock().unwrap();
+            let is_late = late.0 > 0;
+            late.0 = late.0.saturating_sub(1);
+            is_late.then_some(late.1)
+        };
+        if let Some(latency) = late {
+            tokio::time::sleep(latency).await;
+        }
         PublishReport::new(outcomes)
     }
 

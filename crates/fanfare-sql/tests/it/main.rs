@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod broker;
+mod child;
+mod kills;
 mod outbox;
 mod places;
 mod relay;
+mod trials;

@@ -15,6 +15,8 @@ pub(crate) struct Place {
     pub(crate) database: Database,
     pub(crate) outbox: Outbox,
     pub(crate) pool: Pool,
+    /// For other processes.
+    pub(crate) url: String,
     _keep: Keep,
 }
 
@@ -35,7 +37,8 @@ impl Place {
         let keep = server.database().await.unwrap();
         let pool = keep.pool();
         let database = Database::postgres(pool.clone());
-        Some(Place::on(database, Pool::Postgres(pool), Keep::Postgres(keep)).await)
+        let url = keep.url().to_string();
+        Some(Place::on(database, Pool::Postgres(pool), url, Keep::Postgres(keep)).await)
     }
 
     /// A SQLite file.
@@ -43,13 +46,43 @@ impl Place {
         let keep = sqlite::TestDatabase::new().unwrap();
         let pool = fanfare_sql::open_sqlite(keep.path()).await.unwrap();
         let database = Database::sqlite(pool.clone());
-        Some(Place::on(database, Pool::Sqlite(pool), Keep::Sqlite(keep)).await)
+        let url = keep.url();
+        Some(Place::on(database, Pool::Sqlite(pool), url, Keep::Sqlite(keep)).await)
     }
 
-    async fn on(database: Database, pool: Pool, keep: Keep) -> Place {
+    async fn on(database: Database, pool: Pool, url: String, keep: Keep) -> Place {
         database.migrate().await.unwrap();
         let outbox = Outbox::new(&database, "orders");
-        Place { database, outbox, pool, _keep: keep }
+        Place { database, outbox, pool, url, _keep: keep }
+    }
+
+    pub(crate) fn is_sqlite(&self) -> bool {
+        matches!(self.pool, Pool::Sqlite(_))
+    }
+
+    /// Ends the leases of relays that are dead for certain.
+    pub(crate) async fn end_leases(&self) {
+        self.execute("update fanfare_outbox_shards set owner = null").await;
+        self.execute("delete from fanfare_outbox_relays").await;
+    }
+
+    /// Leases all shards to `owner`, until so many seconds from now by the database's clock.
+    pub(crate) async fn lease_all_to(&self, owner: &str, seconds: i64) {
+        let until = match self.pool {
+            Pool::Postgres(_) => format!("clock_timestamp() + {seconds} * interval '1 second'"),
+            Pool::Sqlite(_) => format!("(unixepoch() + {seconds}) * 1000000"),
+        };
+        let sql =
+            format!("update fanfare_outbox_shards set owner = '{owner}', expires_at = {until}");
+        self.execute(&sql).await;
+    }
+
+    async fn execute(&self, sql: &str) {
+        let sql = sqlx::AssertSqlSafe(sql.to_string());
+        match &self.pool {
+            Pool::Postgres(pool) => drop(sqlx::query(sql).execute(pool).await.unwrap()),
+            Pool::Sqlite(pool) => drop(sqlx::query(sql).execute(pool).await.unwrap()),
+        }
     }
 
     /// Records events of these keys in one transaction, commits and wakes.
@@ -124,6 +157,20 @@ pub(crate) struct Happened {
 impl Happened {
     pub(crate) fn new(key: impl Into<String>, number: u64) -> Happened {
         Happened { key: key.into(), number }
+    }
+}
+
+/// An event for a topic that keeps order itself.
+#[derive(Debug, Clone, Event, Serialize)]
+#[event(type = "tests.Happened.v1", topic = "happenings-ordered", key = key)]
+pub(crate) struct Ordered {
+    pub(crate) key: String,
+    pub(crate) number: u64,
+}
+
+impl Ordered {
+    pub(crate) fn new(key: impl Into<String>, number: u64) -> Ordered {
+        Ordered { key: key.into(), number }
     }
 }
 

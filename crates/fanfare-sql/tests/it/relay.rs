@@ -41,7 +41,7 @@ fn in_order(by_key: &BTreeMap<String, Vec<u64>>, keys: u64, each: u64) {
     }
 }
 
-async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !done().await {
         assert!(Instant::now() < deadline, "{what}: not after {PATIENCE:?}");
@@ -96,9 +96,9 @@ async fn a_destination_that_is_down_is_left_alone_and_then_catches_up(place: Pla
     until("a few tries", async || broker.calls().len() >= 4).await;
     let backlog = place.outbox.backlog().await.unwrap();
     assert_eq!(backlog.iter().map(|shard| shard.events).sum::<u64>(), 200);
-    // The first calls had all keys of their lanes; those that follow are few events, to find out.
+    // A lane's first call may have all of its keys; those that follow are few events, to find out.
     let tries = broker.calls();
-    assert!(tries.iter().skip(4).all(|&size| size <= 10), "{tries:?}");
+    assert!(tries.iter().filter(|&&size| size > 10).count() <= 4, "{tries:?}");
     down.store(false, Ordering::SeqCst);
     broker.has(200).await;
     relay.stop().await;
@@ -139,7 +139,7 @@ async fn a_refused_event_holds_its_key_until_it_is_released(place: Place) {
     assert_eq!(held.len(), 1);
     assert_eq!((held[0].key.as_str(), held[0].failures, held[0].waiting), ("k-1", 2, 4));
     assert!(held[0].reason.contains("InvalidParameter"), "{held:?}");
-    assert_eq!(place.count("outbox").await, 0);
+    until("all to be settled", async || place.count("outbox").await == 0).await;
 
     broker.judge_by(|_| Ok(()));
     assert!(!place.outbox.release("k-2").await.unwrap());
