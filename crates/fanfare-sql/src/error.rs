@@ -1,6 +1,6 @@
 //! What can go wrong with a database.
 
-use fanfare_core::{BoxError, InboxError};
+use fanfare_core::{BoxError, DecodeError, InboxError};
 
 /// A database did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +30,9 @@ pub enum SqlError {
         "the tables of fanfare are missing: call Database::migrate, or apply Database::migrations by hand"
     )]
     NotMigrated,
+    /// A message that is to be logged is no CloudEvents event.
+    #[error("an event cannot be logged: {0}")]
+    Unloggable(#[from] DecodeError),
     /// A row holds what fanfare did not write.
     #[error("table {table} holds a row that fanfare did not write: {problem}")]
     Corrupt {

@@ -8,13 +8,16 @@
 //! | name the database and make the tables | [`Database`] |
 //! | record events with the state that they tell of | [`Outbox`] |
 //! | publish what was recorded | [`Relay`] |
+//! | keep all events, read them again, build aggregates on them | [`EventLog`], [`Outbox::append`] |
 
 mod change;
 mod connection;
 mod database;
 mod error;
+mod log;
 mod names;
 mod outbox;
+mod query;
 mod relay;
 mod schema;
 mod shard;
@@ -25,6 +28,7 @@ mod wake;
 pub use connection::{begin_immediate, open_sqlite};
 pub use database::Database;
 pub use error::SqlError;
+pub use log::{AppendError, EventLog, Expected, Filter, LoggedEvent, Position};
 pub use outbox::{Backlog, DeadEvent, HeldKey, Outbox, RecordError};
 pub use relay::{OnRefusal, Relay};
 pub use shard::{SHARDS, shard_of};

@@ -8,9 +8,13 @@ use std::sync::Arc;
 
 use fanfare_core::{EncodeError, Event, IntoEvents, Message, seal, seal_event};
 
-use crate::{Database, SqlError, Transaction};
+use crate::{
+    Database, SqlError, Transaction,
+    database::Dialect,
+    log::{Gate, entries, log_and_outbox, log_sqlite},
+};
 pub(crate) use insert::Order;
-pub(crate) use stored::{attributes_from, destination_from};
+pub(crate) use stored::{attributes_from, attributes_text, destination_from, destination_text};
 pub use tend::{Backlog, DeadEvent, HeldKey};
 
 /// Records a service's events in its own transactions; a [`Relay`](crate::Relay) publishes them.
@@ -43,6 +47,7 @@ pub use tend::{Backlog, DeadEvent, HeldKey};
 pub struct Outbox {
     pub(crate) database: Database,
     pub(crate) source: Arc<str>,
+    pub(crate) logged: bool,
 }
 
 /// An event was not recorded; the transaction should be rolled back.
@@ -69,7 +74,14 @@ impl Outbox {
     /// The outbox of `service`, whose name becomes the events' `source`.
     #[must_use]
     pub fn new(database: &Database, service: impl Into<Arc<str>>) -> Self {
-        Outbox { database: database.clone(), source: service.into() }
+        Outbox { database: database.clone(), source: service.into(), logged: false }
+    }
+
+    /// Keeps what is recorded in the [`EventLog`](crate::EventLog) too, for good: in the same
+    /// transaction, on PostgreSQL in the same statement.
+    #[must_use]
+    pub fn logged(self) -> Self {
+        Outbox { logged: true, ..self }
     }
 
     /// Records one event for its topic and gives its id.
@@ -134,6 +146,26 @@ impl Outbox {
         if messages.is_empty() {
             return Ok(());
         }
+        if !self.logged {
+            return self.insert_unlogged(tx, messages, order).await;
+        }
+        let (names, entries) = (&self.database.names, entries(messages)?);
+        if T::DIALECT == Dialect::Sqlite {
+            tx.run(log_sqlite(names, &entries, None)).await?;
+            return self.insert_unlogged(tx, messages, order).await;
+        }
+        let gate = if order == Order::Locked { Gate::Keys } else { Gate::Open };
+        tx.run(log_and_outbox(names, &entries, gate)).await?;
+        Ok(())
+    }
+
+    /// Records messages in the outbox alone.
+    pub(crate) async fn insert_unlogged<T: Transaction>(
+        &self,
+        tx: &mut T,
+        messages: &[Message],
+        order: Order,
+    ) -> Result<(), SqlError> {
         tx.run(insert::statement(T::DIALECT, &self.database.names, messages, order)).await?;
         Ok(())
     }

@@ -30,10 +30,16 @@ macro_rules! migrations {
 }
 
 #[cfg(feature = "postgres")]
-pub(crate) const POSTGRES: &[Migration] = migrations!("postgres": 1 "outbox");
+pub(crate) const POSTGRES: &[Migration] = migrations!("postgres":
+    1 "outbox",
+    3 "log",
+);
 
 #[cfg(feature = "sqlite")]
-pub(crate) const SQLITE: &[Migration] = migrations!("sqlite": 1 "outbox");
+pub(crate) const SQLITE: &[Migration] = migrations!("sqlite":
+    1 "outbox",
+    3 "log",
+);
 
 /// Makes the table that remembers what has been applied.
 #[cfg(feature = "postgres")]

@@ -35,6 +35,33 @@ pub(crate) enum Value {
     Int4s(Vec<i32>),
 }
 
+/// `query` with `values` bound to it, lists as `list` makes them.
+macro_rules! bind_values {
+    ($query:expr, $values:expr, |$list:ident| $as_bound:expr) => {{
+        let mut query = $query;
+        for value in $values {
+            query = match value {
+                $crate::statement::Value::Text(value) => query.bind(value),
+                $crate::statement::Value::Int(value) => query.bind(value),
+                $crate::statement::Value::Texts($list) => query.bind($as_bound),
+                $crate::statement::Value::OptionalTexts($list) => query.bind($as_bound),
+                $crate::statement::Value::Ints($list) => query.bind($as_bound),
+                $crate::statement::Value::SmallInts($list) => query.bind($as_bound),
+                $crate::statement::Value::Int4s($list) => query.bind($as_bound),
+            };
+        }
+        query
+    }};
+}
+pub(crate) use bind_values;
+
+/// A list as SQLite's JSON functions read it.
+#[cfg(feature = "sqlite")]
+pub(crate) fn json(values: &impl serde::Serialize) -> String {
+    // Lists of strings and numbers: nothing in them can fail.
+    serde_json::to_string(values).unwrap_or_default()
+}
+
 pub(crate) mod run {
     use super::{Dialect, SqlError, Statement};
 
@@ -57,24 +84,14 @@ pub(crate) mod run {
 mod postgres {
     use sqlx::{AssertSqlSafe, PgConnection, Postgres};
 
-    use super::{Dialect, SqlError, Statement, Value, run::Run};
+    use super::{Dialect, SqlError, Statement, run::Run};
 
     impl Run for PgConnection {
         const DIALECT: Dialect = Dialect::Postgres;
 
         async fn run(&mut self, statement: Statement) -> Result<Vec<i64>, SqlError> {
-            let mut query = sqlx::query_scalar::<Postgres, i64>(AssertSqlSafe(statement.sql));
-            for value in statement.values {
-                query = match value {
-                    Value::Text(value) => query.bind(value),
-                    Value::Int(value) => query.bind(value),
-                    Value::Texts(values) => query.bind(values),
-                    Value::OptionalTexts(values) => query.bind(values),
-                    Value::Ints(values) => query.bind(values),
-                    Value::SmallInts(values) => query.bind(values),
-                    Value::Int4s(values) => query.bind(values),
-                };
-            }
+            let query = sqlx::query_scalar::<Postgres, i64>(AssertSqlSafe(statement.sql));
+            let query = bind_values!(query, statement.values, |list| list);
             Ok(query.fetch_all(self).await?)
         }
     }
@@ -92,25 +109,15 @@ mod postgres {
 mod sqlite {
     use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection};
 
-    use super::{Dialect, SqlError, Statement, Value, run::Run};
+    use super::{Dialect, SqlError, Statement, json, run::Run};
 
     impl Run for SqliteConnection {
         const DIALECT: Dialect = Dialect::Sqlite;
 
         async fn run(&mut self, statement: Statement) -> Result<Vec<i64>, SqlError> {
-            let mut query = sqlx::query_scalar::<Sqlite, i64>(AssertSqlSafe(statement.sql));
-            for value in statement.values {
-                query = match value {
-                    Value::Text(value) => query.bind(value),
-                    Value::Int(value) => query.bind(value),
-                    // SQLite has no arrays: a list is JSON, which its functions read.
-                    Value::Texts(values) => query.bind(json(&values)),
-                    Value::OptionalTexts(values) => query.bind(json(&values)),
-                    Value::Ints(values) => query.bind(json(&values)),
-                    Value::SmallInts(values) => query.bind(json(&values)),
-                    Value::Int4s(values) => query.bind(json(&values)),
-                };
-            }
+            let query = sqlx::query_scalar::<Sqlite, i64>(AssertSqlSafe(statement.sql));
+            // SQLite has no arrays: a list is JSON, which its functions read.
+            let query = bind_values!(query, statement.values, |list| json(&list));
             Ok(query.fetch_all(self).await?)
         }
     }
@@ -121,11 +128,6 @@ mod sqlite {
         async fn run(&mut self, statement: Statement) -> Result<Vec<i64>, SqlError> {
             Run::run(&mut **self, statement).await
         }
-    }
-
-    fn json(values: &impl serde::Serialize) -> String {
-        // Lists of strings and numbers: nothing in them can fail.
-        serde_json::to_string(values).unwrap_or_default()
     }
 }
 

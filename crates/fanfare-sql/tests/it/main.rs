@@ -1,10 +1,12 @@
-//! Outbox and relay on a real PostgreSQL and on SQLite files.
+//! Outbox, relay and event log on a real PostgreSQL and on SQLite files.
 #![allow(clippy::unwrap_used)]
 
 mod broker;
 mod child;
 mod kills;
+mod log;
 mod outbox;
 mod places;
 mod relay;
+mod stores;
 mod trials;

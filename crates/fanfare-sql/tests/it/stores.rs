@@ -1,0 +1,143 @@
+//! For tests that need transactions of their own: a place of each kind, with its driver's types.
+
+use std::sync::Arc;
+
+use fanfare_sql::{Database, Transaction, begin_immediate};
+use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
+
+use crate::places::{Place, Pool};
+
+/// A place whose transactions have a type.
+pub(crate) trait Store: Clone + Send + Sync + 'static {
+    type Tx: Transaction + Send + 'static;
+
+    /// None, after saying so, where it is not to be had.
+    fn start() -> impl Future<Output = Option<Self>> + Send;
+    fn database(&self) -> &Database;
+    fn begin(&self) -> impl Future<Output = Self::Tx> + Send;
+    fn commit(tx: Self::Tx) -> impl Future<Output = ()> + Send;
+    fn rollback(tx: Self::Tx) -> impl Future<Output = ()> + Send;
+    /// Runs a statement that gives numbers.
+    fn sql(&self, sql: &str) -> impl Future<Output = Vec<i64>> + Send;
+    /// Runs a statement that gives numbers, in a transaction.
+    fn sql_in(tx: &mut Self::Tx, sql: &str) -> impl Future<Output = Vec<i64>> + Send;
+    /// A time as the database counts it, so many seconds ago.
+    fn seconds_ago(seconds: u32) -> String;
+}
+
+#[derive(Clone)]
+pub(crate) struct OnPostgres(Arc<Place>);
+
+impl OnPostgres {
+    pub(crate) fn pool(&self) -> &PgPool {
+        let Pool::Postgres(pool) = &self.0.pool else { unreachable!() };
+        pool
+    }
+}
+
+impl Store for OnPostgres {
+    type Tx = sqlx::Transaction<'static, sqlx::Postgres>;
+
+    async fn start() -> Option<Self> {
+        Place::postgres().await.map(|place| OnPostgres(Arc::new(place)))
+    }
+
+    fn database(&self) -> &Database {
+        &self.0.database
+    }
+
+    async fn begin(&self) -> Self::Tx {
+        self.pool().begin().await.unwrap()
+    }
+
+    async fn commit(tx: Self::Tx) {
+        tx.commit().await.unwrap();
+    }
+
+    async fn rollback(tx: Self::Tx) {
+        tx.rollback().await.unwrap();
+    }
+
+    async fn sql(&self, sql: &str) -> Vec<i64> {
+        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(self.pool()).await.unwrap()
+    }
+
+    async fn sql_in(tx: &mut Self::Tx, sql: &str) -> Vec<i64> {
+        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut **tx).await.unwrap()
+    }
+
+    fn seconds_ago(seconds: u32) -> String {
+        format!("clock_timestamp() - interval '{seconds} seconds'")
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct OnSqlite(Arc<Place>);
+
+impl OnSqlite {
+    pub(crate) fn pool(&self) -> &SqlitePool {
+        let Pool::Sqlite(pool) = &self.0.pool else { unreachable!() };
+        pool
+    }
+}
+
+impl Store for OnSqlite {
+    type Tx = sqlx::Transaction<'static, sqlx::Sqlite>;
+
+    async fn start() -> Option<Self> {
+        Place::sqlite().await.map(|place| OnSqlite(Arc::new(place)))
+    }
+
+    fn database(&self) -> &Database {
+        &self.0.database
+    }
+
+    async fn begin(&self) -> Self::Tx {
+        begin_immediate(self.pool()).await.unwrap()
+    }
+
+    async fn commit(tx: Self::Tx) {
+        tx.commit().await.unwrap();
+    }
+
+    async fn rollback(tx: Self::Tx) {
+        tx.rollback().await.unwrap();
+    }
+
+    async fn sql(&self, sql: &str) -> Vec<i64> {
+        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(self.pool()).await.unwrap()
+    }
+
+    async fn sql_in(tx: &mut Self::Tx, sql: &str) -> Vec<i64> {
+        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut **tx).await.unwrap()
+    }
+
+    fn seconds_ago(seconds: u32) -> String {
+        format!("cast(unixepoch('subsec') * 1000 as integer) - {seconds} * 1000")
+    }
+}
+
+/// Makes a test of each function that takes a [`Store`], on PostgreSQL and on SQLite.
+macro_rules! on_each {
+    ($($name:ident),+ $(,)?) => {
+        mod on_postgres {
+            crate::stores::on!(crate::stores::OnPostgres: $($name),+);
+        }
+        mod on_sqlite {
+            crate::stores::on!(crate::stores::OnSqlite: $($name),+);
+        }
+    };
+}
+pub(crate) use on_each;
+
+/// Makes a test of each function, on one kind of database.
+macro_rules! on {
+    ($store:ty: $($name:ident),+ $(,)?) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            let Some(store) = <$store as crate::stores::Store>::start().await else { return };
+            super::$name(store).await;
+        }
+    )+};
+}
+pub(crate) use on;
