@@ -2,7 +2,7 @@
 
 use crate::{
     Database, SqlError,
-    database::Pool,
+    database::{Dialect, Pool},
     names::Names,
     statement::{Statement, Value, run::Run},
 };
@@ -13,14 +13,15 @@ pub(crate) struct Words {
     age: (&'static str, &'static str),
 }
 
-#[cfg(feature = "postgres")]
-pub(crate) const POSTGRES: Words =
-    Words { age: ("cast(extract(epoch from clock_timestamp() - ", ") as float8)") };
-
-#[cfg(feature = "sqlite")]
-pub(crate) const SQLITE: Words = Words { age: ("(unixepoch('subsec') - ", " / 1000.0)") };
-
 impl Words {
+    pub(crate) const fn of(dialect: Dialect) -> Self {
+        let age = match dialect {
+            Dialect::Postgres => ("cast(extract(epoch from clock_timestamp() - ", ") as float8)"),
+            Dialect::Sqlite => ("(unixepoch('subsec') - ", " / 1000.0)"),
+        };
+        Words { age }
+    }
+
     /// `template` in this database's words: it may say `AGE[expression]` and `COLUMNS`, those that
     /// an event keeps wherever it is moved to.
     pub(crate) fn say(&self, names: &Names, template: &str) -> std::sync::Arc<str> {
@@ -59,11 +60,13 @@ impl Change {
         match self {
             #[cfg(feature = "postgres")]
             Change::Postgres(tx, names) => {
-                tx.run(Statement { sql: POSTGRES.say(names, template), values }).await
+                tx.run(Statement { sql: Words::of(Dialect::Postgres).say(names, template), values })
+                    .await
             }
             #[cfg(feature = "sqlite")]
             Change::Sqlite(tx, names) => {
-                tx.run(Statement { sql: SQLITE.say(names, template), values }).await
+                tx.run(Statement { sql: Words::of(Dialect::Sqlite).say(names, template), values })
+                    .await
             }
         }
     }

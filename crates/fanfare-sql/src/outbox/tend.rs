@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use fanfare_core::Message;
-use sqlx::AssertSqlSafe;
 
 use super::{
     Outbox,
@@ -11,10 +10,9 @@ use super::{
 };
 use crate::{
     SqlError,
-    change::{self, Change},
-    database::Pool,
+    change::{Change, Words},
     shard::shard_of,
-    statement::Value,
+    statement::{Statement, Value},
 };
 
 /// What waits in one shard.
@@ -94,31 +92,13 @@ type Held = (String, String, String, i64, i64, f64);
 /// A row of [`DEAD`].
 type Dead = (String, String, String, String, String, String, String, f64);
 
-/// All rows of a statement as tuples, from whichever database it is.
-macro_rules! fetch_all {
-    ($self:ident, $template:expr) => {
-        match &$self.database.pool {
-            #[cfg(feature = "postgres")]
-            Pool::Postgres(pool) => {
-                let sql = change::POSTGRES.say(&$self.database.names, $template);
-                sqlx::query_as(AssertSqlSafe(sql)).fetch_all(pool).await?
-            }
-            #[cfg(feature = "sqlite")]
-            Pool::Sqlite(pool) => {
-                let sql = change::SQLITE.say(&$self.database.names, $template);
-                sqlx::query_as(AssertSqlSafe(sql)).fetch_all(pool).await?
-            }
-        }
-    };
-}
-
 impl Outbox {
     /// What waits, by shard; shards where nothing does are left out. It counts the rows one by one.
     ///
     /// # Errors
     /// [`SqlError`].
     pub async fn backlog(&self) -> Result<Vec<Backlog>, SqlError> {
-        let rows: Vec<(i64, i64, f64)> = fetch_all!(self, BACKLOG);
+        let rows: Vec<(i64, i64, f64)> = self.database.fetch(self.statement(BACKLOG)).await?;
         let backlog = |(shard, events, age): (i64, i64, f64)| Backlog {
             shard: u16::try_from(shard).unwrap_or_default(),
             events: u64::try_from(events).unwrap_or_default(),
@@ -132,7 +112,7 @@ impl Outbox {
     /// # Errors
     /// [`SqlError`].
     pub async fn held(&self) -> Result<Vec<HeldKey>, SqlError> {
-        let rows: Vec<Held> = fetch_all!(self, HELD);
+        let rows: Vec<Held> = self.database.fetch(self.statement(HELD)).await?;
         let held = |(key, event_id, reason, failures, waiting, age): Held| HeldKey {
             key,
             event_id,
@@ -182,7 +162,7 @@ impl Outbox {
     /// # Errors
     /// [`SqlError`].
     pub async fn dead_letters(&self) -> Result<Vec<DeadEvent>, SqlError> {
-        let rows: Vec<Dead> = fetch_all!(self, DEAD);
+        let rows: Vec<Dead> = self.database.fetch(self.statement(DEAD)).await?;
         let dead = |(id, tag, key, destination, attributes, body, reason, age): Dead| {
             let destination = destination_from(&destination)?;
             let attributes = attributes_from(&attributes)?;
@@ -204,6 +184,12 @@ impl Outbox {
         change.commit().await?;
         self.wake();
         Ok(!again.is_empty())
+    }
+
+    /// A statement without values in this database's words.
+    fn statement(&self, template: &str) -> Statement {
+        let words = Words::of(self.database.dialect());
+        Statement { sql: words.say(&self.database.names, template), values: Vec::new() }
     }
 
     /// Forgets events that were given up at least so long ago; gives their number.
