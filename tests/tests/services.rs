@@ -10,8 +10,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use fanfare::{
-    Backoff, Delivery, EmitError, Emitter, Event, HandlerError, IntoEvents, MemoryInbox, Outcome,
-    PublishError, Router,
+    Backoff, Delivery, EmitError, Emitter, Event, HandlerError, IntoEvents, MemoryIdempotencyStore,
+    Outcome, PublishError, Router,
     aws::{Aws, AwsPublisher, Worker, WorkerError, deprovision, provision},
     topology::{Bindings, Kind, Topology},
 };
@@ -95,7 +95,7 @@ async fn orders_are_shipped_and_followed(config: &aws_config::SdkConfig, kind: K
         let consumer = router
             .with_state(seen.clone())
             .publisher(publisher.clone())
-            .inbox(MemoryInbox::default())
+            .idempotency(MemoryIdempotencyStore::default())
             .retry(Backoff::new(Duration::from_secs(1), Duration::from_secs(2)))
             .observe(move |_, outcome| {
                 if matches!(outcome, Outcome::Handled { .. } | Outcome::DeadLettered(_)) {

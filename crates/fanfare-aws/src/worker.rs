@@ -45,9 +45,9 @@ const MOMENT: Duration = Duration::from_millis(50);
 ///   A missing queue or denied access ends it with an error.
 ///
 /// A handler has to be done within the [visibility time-out](Self::visibility_timeout), on a FIFO
-/// queue within half of it: after it, the message is received again (and an inbox keeps its
-/// effect from doubling). The messages of a group are handled one after another, so those that
-/// could not begin in the first half are given back and come again, in order.
+/// queue within half of it: after it, the message is received again (and an inbox or idempotency
+/// store keeps its effect from doubling). The messages of a group are handled one after another,
+/// so those that could not begin in the first half are given back and come again, in order.
 ///
 /// ```no_run
 /// # use fanfare_aws::{Aws, Worker, WorkerError};

@@ -13,7 +13,7 @@ use std::{
 
 use fanfare_aws::{Worker, WorkerError};
 use fanfare_core::{
-    Backoff, ConsumerError, Delivery, HandlerError, MemoryInbox, Outcome, Reason, Router,
+    Backoff, ConsumerError, Delivery, HandlerError, MemoryIdempotencyStore, Outcome, Reason, Router,
 };
 use fanfare_sim::{Fault, RandomFaults};
 use fanfare_topology::Kind;
@@ -150,7 +150,7 @@ async fn a_duplicate_delivery_has_its_effect_once() {
     shop.sim.inject("ReceiveMessage", Fault::DuplicateDelivery);
     shop.publish(1).await;
     let seen = Seen::default();
-    let consumer = noting().with_state(seen.clone()).inbox(MemoryInbox::default());
+    let consumer = noting().with_state(seen.clone()).idempotency(MemoryIdempotencyStore::default());
     let working = shop.work(seen.observe(consumer));
     shop.drained().await;
     working.finish().await.unwrap();
@@ -198,7 +198,7 @@ async fn settling_survives_every_fault() {
             }
             let seen = Seen::default();
             let consumer = Router::new("products").on(second_time).with_state(seen.clone());
-            let working = shop.work(consumer.inbox(MemoryInbox::default()));
+            let working = shop.work(consumer.idempotency(MemoryIdempotencyStore::default()));
             shop.drained().await;
             working.finish().await.unwrap();
             assert_eq!(seen.numbers(), [0, 1, 2, 3, 4], "{action} {fault:?}");
@@ -426,7 +426,8 @@ async fn under_all_faults_at_once_nothing_is_lost_and_effects_happen_once() {
             reorder: 0.2,
         }));
         let seen = Seen::default();
-        let consumer = noting().with_state(seen.clone()).inbox(MemoryInbox::default());
+        let consumer =
+            noting().with_state(seen.clone()).idempotency(MemoryIdempotencyStore::default());
         let working = shop.work(consumer);
         shop.drained().await;
         working.finish().await.unwrap();
@@ -454,7 +455,11 @@ async fn a_fifo_group_that_outlives_its_visibility_keeps_its_order() {
     shop.drained().await;
     working.finish().await.unwrap();
     let numbers: Vec<_> = seen.events().iter().map(|event| event.number).collect();
-    assert_eq!(numbers, (0..10).collect::<Vec<_>>(), "each once, in order, without an inbox");
+    assert_eq!(
+        numbers,
+        (0..10).collect::<Vec<_>>(),
+        "each once, in order, without an idempotency store"
+    );
     assert_eq!(shop.dead(), 0);
 }
 

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use crate::{
-    Backoff, DynInbox, DynPublisher, HandledType, HandlerService, Inbox, Outcome, Policy,
-    Publisher, RawDelivery, Reason, router::BoundDecoder, tag,
+    Backoff, DynIdempotencyStore, DynPublisher, HandledType, HandlerService, IdempotencyStore,
+    Inbox, Outcome, Policy, Publisher, RawDelivery, Reason, call::BoundDecoder, tag,
 };
 
 /// Tries of a delivery before it is given up; with the default back-off some eight minutes.
@@ -24,7 +24,8 @@ pub struct Consumer {
     pub(crate) unknown_tags: Policy,
     pub(crate) undecodable: Policy,
     pub(crate) publisher: Option<Arc<dyn DynPublisher>>,
-    pub(crate) inbox: Option<Arc<dyn DynInbox>>,
+    pub(crate) inbox: Option<Arc<dyn Inbox>>,
+    pub(crate) idempotency: Option<Arc<dyn DynIdempotencyStore>>,
     pub(crate) retry: Backoff,
     pub(crate) max_attempts: u32,
     pub(crate) observer: Option<Observer>,
@@ -61,6 +62,42 @@ pub enum ConsumerError {
         /// The type tag that the handler is registered for.
         tag: &'static str,
     },
+    /// As [`NoPublisher`](Self::NoPublisher), for a handler that runs in a transaction.
+    #[error(
+        "`{consumer}`: the handler of {tag} returns events: give it an inbox that records them in an outbox, or a publisher with Consumer::publisher"
+    )]
+    NoOutbox {
+        /// The consumer's name.
+        consumer: String,
+        /// The type tag that the handler is registered for.
+        tag: &'static str,
+    },
+    /// A handler runs in a transaction and there is nobody to begin one.
+    #[error(
+        "`{consumer}`: the handler of {tag} wants a transaction of {wanted}: give it an inbox with Consumer::inbox"
+    )]
+    NoInbox {
+        /// The consumer's name.
+        consumer: String,
+        /// The type tag that the handler is registered for.
+        tag: &'static str,
+        /// The type of its connection.
+        wanted: &'static str,
+    },
+    /// A handler wants a connection to another kind of database than the inbox's.
+    #[error(
+        "`{consumer}`: the handler of {tag} wants a {wanted}, and the inbox has a {lent}: give it an inbox of the handler's database"
+    )]
+    OtherConnection {
+        /// The consumer's name.
+        consumer: String,
+        /// The type tag that the handler is registered for.
+        tag: &'static str,
+        /// The type of its connection.
+        wanted: &'static str,
+        /// The type of the inbox's connections.
+        lent: &'static str,
+    },
 }
 
 impl Consumer {
@@ -75,8 +112,6 @@ impl Consumer {
         let decoders: HashMap<_, _> =
             handled.iter().map(|handled| handled.tag).zip(decoders).collect();
         let decoders = Arc::new(decoders);
-        let (publisher, inbox, observer) = (None, None, None);
-        let (retry, max_attempts) = (Backoff::default(), MAX_ATTEMPTS);
         Consumer {
             name,
             handled,
@@ -84,11 +119,12 @@ impl Consumer {
             service,
             unknown_tags,
             undecodable,
-            publisher,
-            inbox,
-            retry,
-            observer,
-            max_attempts,
+            publisher: None,
+            inbox: None,
+            idempotency: None,
+            retry: Backoff::default(),
+            max_attempts: MAX_ATTEMPTS,
+            observer: None,
         }
     }
 
@@ -98,10 +134,19 @@ impl Consumer {
         Consumer { publisher: Some(Arc::new(publisher)), ..self }
     }
 
-    /// Remembers what has been handled, so that a duplicate has its effect once.
+    /// The transactions of handlers that are registered with
+    /// [`Router::on_tx`](crate::Router::on_tx): what has been handled is remembered in them, so
+    /// that a duplicate has its effect once.
     #[must_use]
     pub fn inbox(self, inbox: impl Inbox + 'static) -> Self {
         Consumer { inbox: Some(Arc::new(inbox)), ..self }
+    }
+
+    /// Remembers what all other handlers have handled, so that a duplicate is not handled again.
+    /// Weaker than an inbox: see [`IdempotencyStore`].
+    #[must_use]
+    pub fn idempotency(self, store: impl IdempotencyStore + 'static) -> Self {
+        Consumer { idempotency: Some(Arc::new(store)), ..self }
     }
 
     /// How long a failed delivery waits before it comes again, where its handler does not say;
@@ -153,15 +198,36 @@ impl Consumer {
         if self.handled.is_empty() {
             return Err(ConsumerError::NoHandlers { consumer: consumer() });
         }
-        for (i, HandledType { tag, returns_events, .. }) in self.handled.iter().enumerate() {
-            if self.handled[..i].iter().any(|earlier| earlier.tag == *tag) {
+        for (i, handled) in self.handled.iter().enumerate() {
+            let tag = handled.tag;
+            if self.handled[..i].iter().any(|earlier| earlier.tag == tag) {
                 return Err(ConsumerError::TwoHandlers { consumer: consumer(), tag });
             }
-            if *returns_events && self.publisher.is_none() {
-                return Err(ConsumerError::NoPublisher { consumer: consumer(), tag });
-            }
+            self.check_ports(handled)?;
         }
         Ok(())
+    }
+
+    /// Whether a handler has the ports that it needs.
+    fn check_ports(&self, handled: &HandledType) -> Result<(), ConsumerError> {
+        let consumer = self.name.to_string();
+        let HandledType { tag, returns_events, .. } = *handled;
+        let mute = returns_events && self.publisher.is_none();
+        let Some(connection) = handled.connection else {
+            return if mute { Err(ConsumerError::NoPublisher { consumer, tag }) } else { Ok(()) };
+        };
+        let wanted = connection.name();
+        match &self.inbox {
+            None => Err(ConsumerError::NoInbox { consumer, tag, wanted }),
+            Some(inbox) if inbox.connection_type() != connection => {
+                let lent = inbox.connection_type().name();
+                Err(ConsumerError::OtherConnection { consumer, tag, wanted, lent })
+            }
+            Some(inbox) if mute && !inbox.records_events() => {
+                Err(ConsumerError::NoOutbox { consumer, tag })
+            }
+            Some(_) => Ok(()),
+        }
     }
 
     /// The decoder for `tag`, or why there is none.

@@ -75,6 +75,8 @@ pub struct Metadata {
     pub group: Option<String>,
     /// When the transport took it.
     pub sent_at: Option<Timestamp>,
+    /// Whether a replay made it from an event log: what it tells of happened some time ago.
+    pub replayed: bool,
 }
 
 impl Metadata {
@@ -88,6 +90,12 @@ impl Metadata {
     #[must_use]
     pub fn in_group(self, group: impl Into<String>) -> Self {
         Metadata { group: Some(group.into()), ..self }
+    }
+
+    /// The same, of a delivery that a replay makes from an event log.
+    #[must_use]
+    pub fn replayed(self) -> Self {
+        Metadata { replayed: true, ..self }
     }
 }
 

@@ -8,10 +8,13 @@
 //! | handle one | [`Router`], [`Delivery`], [`HandlerError`] |
 //! | answer with further events | [`IntoEvents`], [`Task`] |
 //! | write a host (a worker, a Lambda) | [`Consumer::process`], [`Outcome`], [`Disposition`] |
-//! | write an adapter | [`Publisher`], [`DeadLetters`], [`Inbox`] |
+//! | handle one within a database transaction | [`Router::on_tx`], [`Inbox`] |
+//! | write an adapter | [`Publisher`], [`DeadLetters`], [`Inbox`], [`IdempotencyStore`] |
 
 mod backoff;
 mod batch;
+mod call;
+mod connection;
 mod consumer;
 mod context;
 mod dead_letters;
@@ -20,6 +23,8 @@ mod emitter;
 mod envelope;
 mod event;
 mod handler;
+mod handler_error;
+mod idempotency;
 mod inbox;
 mod into_events;
 mod message;
@@ -27,8 +32,11 @@ mod outcome;
 mod publisher;
 mod router;
 pub mod tag;
+mod tx_handler;
 
 pub use backoff::Backoff;
+pub use call::Call;
+pub use connection::{ConnectionType, Loan, Slot};
 pub use consumer::{Consumer, ConsumerError};
 pub use context::{Context, Scoped};
 pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetters, DynDeadLetters};
@@ -37,13 +45,19 @@ pub use emitter::{EmitError, Emitter, seal, seal_event};
 pub use envelope::{DecodeError, Envelope, Opened};
 pub use event::{Event, EventType};
 pub use fanfare_macros::{Event, EventType};
-pub use handler::{For, Handle, Handler, HandlerError};
-pub use inbox::{Admission, Claim, DynInbox, Inbox, InboxError, InboxKey, MemoryInbox};
+pub use handler::{For, Handle, Handler};
+pub use handler_error::HandlerError;
+pub use idempotency::{
+    Admission, Claim, DynIdempotencyStore, IdempotencyError, IdempotencyStore,
+    MemoryIdempotencyStore, PayloadHash,
+};
+pub use inbox::{Admitted, Followed, Inbox, InboxError, InboxKey, UnitOfWork};
 pub use into_events::{EncodeError, IntoEvents, PendingEvent, Task};
 pub use message::{Destination, Message, TYPE_ATTRIBUTE};
 pub use outcome::{Disposition, Outcome, Reason};
 pub use publisher::{DynPublisher, PublishError, PublishReport, Publisher};
-pub use router::{Call, HandledType, HandlerService, Policy, Router};
+pub use router::{HandledType, HandlerService, Policy, Router};
+pub use tx_handler::TxHandler;
 
 /// Any error that can cross threads: what handlers and layers may fail with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

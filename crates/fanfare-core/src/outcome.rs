@@ -13,7 +13,7 @@ pub enum Outcome {
         /// How many events its handler returned.
         published: usize,
     },
-    /// The inbox knew it: its effect was there already.
+    /// The inbox, or the idempotency store, knew it: its effect was there already.
     Duplicate,
     /// It could not be handled, and the policy is to let it go.
     Ignored(Reason),
@@ -91,6 +91,8 @@ pub enum Reason {
     },
     /// An event that its handler returned can never be published.
     Unpublishable(String),
+    /// An event with its source and id was handled already, or is being, but with other data.
+    OtherPayload,
 }
 
 impl fmt::Display for Reason {
@@ -109,6 +111,9 @@ impl fmt::Display for Reason {
             }
             Reason::Exhausted { attempts, error } => {
                 write!(f, "failed for good at attempt {attempts}: {error}")
+            }
+            Reason::OtherPayload => {
+                f.write_str("an event with its source and id, but with other data, came before")
             }
             Reason::Unpublishable(error) => write!(f, "what follows cannot be published: {error}"),
         }

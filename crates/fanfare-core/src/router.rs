@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc};
 use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
 
 use crate::{
-    BoxError, BoxFuture, Consumer, DecodeError, Delivery, Envelope, EventType, Handler, IntoEvents,
-    Metadata, Opened, PendingEvent,
+    BoxError, Call, ConnectionType, Consumer, Handler, PendingEvent, TxHandler,
+    call::{BoundDecoder, Decoder, route, route_tx},
 };
 
 /// The handlers of one service, by type tag.
@@ -38,13 +38,6 @@ pub struct Router<S = ()> {
     undecodable: Policy,
 }
 
-/// Turns an opened body into a call of its handler.
-type Decoder<S> = Box<dyn Fn(Opened<'_>, Metadata, &S) -> Result<Call, DecodeError> + Send + Sync>;
-
-/// A [`Decoder`] that has its state.
-pub(crate) type BoundDecoder =
-    Box<dyn Fn(Opened<'_>, Metadata) -> Result<Call, DecodeError> + Send + Sync>;
-
 /// The handlers of a router as a [`tower::Service`]: what a layer wraps. A layer's own errors are
 /// retries; an error of the handler that it passes on keeps its meaning.
 pub type HandlerService = BoxCloneSyncService<Call, Vec<PendingEvent>, BoxError>;
@@ -61,6 +54,8 @@ pub struct HandledType {
     pub returns_events: bool,
     /// The topics that the returned events go to.
     pub publishes_to: Vec<&'static str>,
+    /// The connection that its handler gets, if it runs in a transaction.
+    pub connection: Option<ConnectionType>,
 }
 
 /// What to do with a delivery that no handler can take.
@@ -96,6 +91,43 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
     #[must_use]
     pub fn on<Args: 'static>(mut self, handler: impl Handler<S, Args>) -> Self {
         let (handled, decoder) = route(handler);
+        self.handled.push(handled);
+        self.decoders.push(decoder);
+        self
+    }
+
+    /// Registers a handler whose effect is in a database: it gets a connection within the
+    /// transaction in which the consumer's [`Inbox`](crate::Inbox) remembers the event, so that
+    /// the effect is there once, whatever fails and however often the event comes. What it
+    /// returns commits with it, recorded in the inbox's outbox or stored to be published.
+    ///
+    /// Deliveries for such handlers are handled one after another, some fifty at most in one
+    /// transaction; one that fails is undone by itself. So what else a handler does can have
+    /// happened although its transaction is rolled back later: keep it to the database.
+    ///
+    /// ```
+    /// # use fanfare_core::{Delivery, EventType, HandlerError, Router};
+    /// # struct PgConnection;
+    /// # #[derive(EventType, serde::Deserialize)]
+    /// # #[event(type = "shop.orders.OrderPlaced.v1", topic = "orders")]
+    /// # struct OrderPlaced {}
+    /// async fn reduce_stock(
+    ///     tx: &mut PgConnection,
+    ///     order: Delivery<OrderPlaced>,
+    /// ) -> Result<(), HandlerError> {
+    ///     // sqlx::query("update stock …").execute(tx).await?;
+    ///     Ok(())
+    /// }
+    ///
+    /// let router: Router = Router::new("products").on_tx(reduce_stock);
+    /// ```
+    #[must_use]
+    pub fn on_tx<C, Args>(mut self, handler: impl TxHandler<S, C, Args>) -> Self
+    where
+        C: Send + 'static,
+        Args: 'static,
+    {
+        let (handled, decoder) = route_tx(handler);
         self.handled.push(handled);
         self.decoders.push(decoder);
         self
@@ -177,98 +209,5 @@ impl<S> fmt::Debug for Router<S> {
             .field("name", &self.name)
             .field("handled", &self.handled)
             .finish_non_exhaustive()
-    }
-}
-
-/// Where a handler's types are erased.
-fn route<S, Args, H>(handler: H) -> (HandledType, Decoder<S>)
-where
-    S: Clone + Send + Sync + 'static,
-    Args: 'static,
-    H: Handler<S, Args>,
-{
-    const { assert!(crate::tag::is_valid(H::Event::TAG), "the event's type tag is malformed") };
-    let mut publishes_to = Vec::new();
-    H::Output::add_topics(&mut publishes_to);
-    let handled = HandledType {
-        tag: H::Event::TAG,
-        topic: H::Event::TOPIC,
-        returns_events: !H::Output::NEVER,
-        publishes_to,
-    };
-    let handler = Arc::new(handler);
-    let decoder = move |opened: Opened<'_>, metadata, state: &S| {
-        let (envelope, event) = opened.read::<H::Event>()?;
-        let delivery = Delivery::new(event, envelope, metadata);
-        let (handler, state) = (Arc::clone(&handler), state.clone());
-        let bound = Bound { delivery, handler, state, args: std::marker::PhantomData::<fn(Args)> };
-        Ok(Call { bound: Box::new(bound) })
-    };
-    (handled, Box::new(decoder))
-}
-
-/// A decoded delivery and the handler that is to have it: what layers see.
-pub struct Call {
-    bound: Box<dyn Run>,
-}
-
-impl Call {
-    /// The event's identity.
-    #[must_use]
-    pub fn envelope(&self) -> &Envelope {
-        self.bound.envelope()
-    }
-
-    /// What the transport says of this delivery.
-    #[must_use]
-    pub fn metadata(&self) -> &Metadata {
-        self.bound.metadata()
-    }
-
-    fn run(self) -> BoxFuture<'static, Result<Vec<PendingEvent>, BoxError>> {
-        self.bound.run()
-    }
-}
-
-impl fmt::Debug for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("envelope", self.envelope()).finish_non_exhaustive()
-    }
-}
-
-trait Run: Send {
-    fn envelope(&self) -> &Envelope;
-    fn metadata(&self) -> &Metadata;
-    fn run(self: Box<Self>) -> BoxFuture<'static, Result<Vec<PendingEvent>, BoxError>>;
-}
-
-struct Bound<S, E, H, Args> {
-    delivery: Delivery<E>,
-    handler: Arc<H>,
-    state: S,
-    args: std::marker::PhantomData<fn(Args)>,
-}
-
-impl<S, Args, H> Run for Bound<S, H::Event, H, Args>
-where
-    S: Send + 'static,
-    Args: 'static,
-    H: Handler<S, Args>,
-{
-    fn envelope(&self) -> &Envelope {
-        &self.delivery.envelope
-    }
-
-    fn metadata(&self) -> &Metadata {
-        &self.delivery.metadata
-    }
-
-    fn run(self: Box<Self>) -> BoxFuture<'static, Result<Vec<PendingEvent>, BoxError>> {
-        Box::pin(async move {
-            let returned = self.handler.call(self.state, self.delivery).await?;
-            let mut events = Vec::new();
-            returned.append_to(&mut events).map_err(crate::HandlerError::reject)?;
-            Ok(events)
-        })
     }
 }

@@ -6,8 +6,9 @@ mod support;
 use std::time::Duration;
 
 use fanfare_core::{
-    Backoff, ConsumerError, Context, Delivery, For, Handle, HandlerError, IntoEvents, MemoryInbox,
-    Metadata, Outcome, Policy, PublishError, RawDelivery, Reason, Router, Task,
+    Backoff, ConsumerError, Context, Delivery, For, Handle, HandlerError, IntoEvents,
+    MemoryIdempotencyStore, Metadata, Outcome, Policy, PublishError, RawDelivery, Reason, Router,
+    Task,
 };
 use support::*;
 
@@ -146,12 +147,12 @@ async fn unknown_tags_and_undecodable_bodies_follow_their_policies() {
 #[tokio::test]
 async fn a_duplicate_has_its_effect_once_and_publishes_what_followed_again() {
     let bench = Bench::new();
-    let inbox = MemoryInbox::default();
+    let store = MemoryIdempotencyStore::default();
     for expected in [Outcome::Handled { published: 1 }, Outcome::Duplicate] {
         let consumer = Router::new("delivery")
             .on(place)
             .with_state(bench.recorder.clone())
-            .inbox(inbox.clone());
+            .idempotency(store.clone());
         let outcomes = bench.run(consumer, vec![placed("o-1").raw()]).await;
         assert_eq!(outcomes, [expected]);
     }
@@ -164,9 +165,12 @@ async fn a_duplicate_has_its_effect_once_and_publishes_what_followed_again() {
 #[tokio::test]
 async fn a_failed_publish_is_made_up_for_without_a_second_effect() {
     let bench = Bench::new();
-    let inbox = MemoryInbox::default();
+    let store = MemoryIdempotencyStore::default();
     let consumer = || {
-        Router::new("delivery").on(place).with_state(bench.recorder.clone()).inbox(inbox.clone())
+        Router::new("delivery")
+            .on(place)
+            .with_state(bench.recorder.clone())
+            .idempotency(store.clone())
     };
     bench.fail_next_publish(PublishError::Blocked);
     let first = bench.run(consumer(), vec![placed("o-1").raw()]).await;
@@ -178,20 +182,41 @@ async fn a_failed_publish_is_made_up_for_without_a_second_effect() {
 }
 
 #[tokio::test]
-async fn a_failed_or_rejected_handling_leaves_no_trace_in_the_inbox() {
+async fn a_failed_or_rejected_handling_leaves_no_trace_in_the_idempotency_store() {
     let bench = Bench::new();
-    let inbox = MemoryInbox::default();
+    let store = MemoryIdempotencyStore::default();
     for id in ["retry", "reject", "panic"] {
         for _ in 0..2 {
             let consumer = Router::new("delivery")
                 .on(place)
                 .with_state(bench.recorder.clone())
-                .inbox(inbox.clone());
+                .idempotency(store.clone());
             let _ = bench.run(consumer, vec![placed(id).raw()]).await;
         }
         let count = bench.recorder.notes().iter().filter(|n| n.ends_with(id)).count();
         assert_eq!(count, 2, "{id} is handled again when it comes again");
     }
+}
+
+#[tokio::test]
+async fn an_id_that_comes_again_with_other_data_is_dead_lettered_and_with_another_envelope_is_not()
+{
+    let bench = Bench::new();
+    let store = MemoryIdempotencyStore::default();
+    let run = async |delivery: RawDelivery| {
+        let consumer = Router::new("delivery").on(place).with_state(bench.recorder.clone());
+        bench.run(consumer.idempotency(store.clone()), vec![delivery]).await.remove(0)
+    };
+    assert_eq!(run(placed("o-1").raw()).await, Outcome::Handled { published: 1 });
+    let mut context = Context::default();
+    context.hops = 5;
+    assert_eq!(run(placed("o-1").context(context).raw()).await, Outcome::Duplicate);
+    let mut other = placed("o-1").raw();
+    other.body = other.body.replace(r#""order_id":"o-1""#, r#""order_id":"o-2""#);
+    assert_eq!(run(other).await, Outcome::DeadLettered(Reason::OtherPayload));
+    let reason = "an event with its source and id, but with other data, came before";
+    assert_eq!(bench.dead_letters(), [("o-1-id".to_string(), reason.to_string())]);
+    assert_eq!(bench.recorder.notes(), ["placed o-1"]);
 }
 
 #[tokio::test]
@@ -363,7 +388,7 @@ async fn a_retried_handler_that_answers_otherwise_does_not_reuse_an_id() {
 }
 
 #[tokio::test]
-async fn names_are_needed_for_inbox_and_sources() {
+async fn names_are_needed_for_inboxes_and_sources() {
     let nameless = Router::new("").on(place).with_state(Recorder::default());
     let nameless = nameless.publisher(Bench::new().publisher());
     assert_eq!(nameless.check(), Err(ConsumerError::NoName));

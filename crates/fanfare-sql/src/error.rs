@@ -105,7 +105,11 @@ impl From<tokio_postgres::Error> for SqlError {
 
 impl From<SqlError> for InboxError {
     fn from(error: SqlError) -> Self {
-        InboxError::from(BoxError::from(error))
+        if error.is_retryable() {
+            InboxError::retryable(error)
+        } else {
+            InboxError::permanent(error)
+        }
     }
 }
 

@@ -98,7 +98,7 @@ struct Log {
 pub struct Counts {
     /// Handled, and what followed was published.
     pub handled: usize,
-    /// Known to the inbox.
+    /// Known to the inbox, or to the idempotency store.
     pub duplicates: usize,
     /// Failed and given back.
     pub retried: usize,

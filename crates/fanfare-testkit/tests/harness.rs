@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use fanfare_core::{
-    Backoff, Delivery, Event, EventType, HandlerError, IntoEvents, MemoryInbox, Router,
+    Backoff, Delivery, Event, EventType, HandlerError, IntoEvents, MemoryIdempotencyStore, Router,
 };
 use fanfare_sim::Fault;
 use fanfare_testkit::{Counts, Harness, HarnessError};
@@ -100,7 +100,7 @@ async fn faults_can_be_injected_into_a_users_test() {
     let mut harness = shop(Kind::Standard).await;
     let consumer = fanfare_core::Consumer::from(delivery());
     let quick = Backoff::new(Duration::from_secs(1), Duration::from_secs(1));
-    harness.start(consumer.inbox(MemoryInbox::default()).retry(quick));
+    harness.start(consumer.idempotency(MemoryIdempotencyStore::default()).retry(quick));
     harness.sim().inject("ReceiveMessage", Fault::DuplicateDelivery);
     harness.emitter("orders").emit(&order("o-1")).await.unwrap();
     harness.quiet().await.unwrap();

@@ -8,7 +8,8 @@ use std::{
 
 use anyhow::bail;
 use fanfare::{
-    Backoff, Consumer, Destination, Emitter, MemoryInbox, Message, PublishReport, Publisher,
+    Backoff, Consumer, Destination, Emitter, MemoryIdempotencyStore, Message, PublishReport,
+    Publisher,
     aws::{Aws, AwsPublisher, Queue, Worker, WorkerError},
     topology::{Bindings, Kind, Topology},
 };
@@ -41,7 +42,7 @@ pub struct Shop {
     pub tally: Tally,
     pub published: Published,
     bindings: Bindings,
-    inbox: MemoryInbox,
+    handled: MemoryIdempotencyStore,
 }
 
 impl Shop {
@@ -57,7 +58,7 @@ impl Shop {
             deliveries: Deliveries::default(),
             tally: Tally::default(),
             bindings,
-            inbox: MemoryInbox::default(),
+            handled: MemoryIdempotencyStore::default(),
         }
     }
 
@@ -73,7 +74,7 @@ impl Shop {
         let second = Duration::from_secs(1);
         Ok(consumer
             .publisher(self.published.clone())
-            .inbox(self.inbox.clone())
+            .idempotency(self.handled.clone())
             .retry(Backoff::new(second, second * 10))
             .observe(move |_, outcome| tally.count(outcome)))
     }

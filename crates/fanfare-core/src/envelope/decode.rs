@@ -5,7 +5,7 @@
 //! what stands behind. Nothing is parsed twice, except that of a foreign event which puts
 //! `data` before its `type` the data is first skipped.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use jiff::Timestamp;
 use serde::{
@@ -95,6 +95,14 @@ impl<'a> Opened<'a> {
     /// # Errors
     /// [`DecodeError::Data`] where the data is missing or does not fit, else as [`open`](Self::open).
     pub fn read<T: DeserializeOwned>(self) -> Result<(Envelope, T), DecodeError> {
+        let (envelope, data, _) = self.read_at()?;
+        Ok((envelope, data))
+    }
+
+    /// [`read`](Self::read), and where the data stands in the body, maybe with space before it.
+    pub(crate) fn read_at<T: DeserializeOwned>(
+        self,
+    ) -> Result<(Envelope, T, Range<usize>), DecodeError> {
         let Opened { envelope, mut cursor, data } = self;
         match data {
             DataAt::Missing => Err(DecodeError::Data {
@@ -105,16 +113,18 @@ impl<'a> Opened<'a> {
             DataAt::Offset(at) => {
                 let mut cursor = Cursor { at, ..cursor };
                 let value = cursor.data(&envelope.tag)?;
-                Ok((envelope, value))
+                Ok((envelope, value, at..cursor.at))
             }
             DataAt::Cursor => {
+                let at = cursor.at;
                 let value = cursor.data(&envelope.tag)?;
+                let read = at..cursor.at;
                 let mut head = Head::from(envelope);
                 while let Some(name) = cursor.key()? {
                     head.read(&name, &mut cursor)?;
                 }
                 cursor.end()?;
-                Ok((head.finish()?, value))
+                Ok((head.finish()?, value, read))
             }
         }
     }

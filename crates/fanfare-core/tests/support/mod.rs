@@ -1,6 +1,8 @@
 //! Events, deliveries and ports in memory for the tests of the batch function.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
+pub mod ledger;
+
 use std::sync::{Arc, Mutex};
 
 use fanfare_core::{
@@ -103,7 +105,7 @@ pub struct Bench {
 #[derive(Default)]
 struct Ports {
     published: Vec<Message>,
-    fail_next: Option<PublishError>,
+    fail: Option<Box<dyn FnMut() -> Option<PublishError> + Send>>,
     dead_letters: Vec<(String, String)>,
     refuse_dead_letters: bool,
 }
@@ -115,7 +117,7 @@ impl Publisher for Port {
     async fn publish(&self, batch: &[Message]) -> PublishReport {
         tokio::task::yield_now().await;
         let mut ports = self.0.lock().unwrap();
-        if let Some(error) = ports.fail_next.take() {
+        if let Some(error) = ports.fail.as_mut().and_then(|fail| fail()) {
             return PublishReport::new(batch.iter().map(|_| Err(error.clone())).collect());
         }
         ports.published.extend_from_slice(batch);
@@ -155,7 +157,13 @@ impl Bench {
     }
 
     pub fn fail_next_publish(&self, error: PublishError) {
-        self.ports.lock().unwrap().fail_next = Some(error);
+        let mut error = Some(error);
+        self.fail_publishes(move || error.take());
+    }
+
+    /// Fails the publishes for which `fail` has an error.
+    pub fn fail_publishes(&self, fail: impl FnMut() -> Option<PublishError> + Send + 'static) {
+        self.ports.lock().unwrap().fail = Some(Box::new(fail));
     }
 
     pub fn refuse_dead_letters(&self) {

@@ -1,0 +1,146 @@
+//! A batch of deliveries to their outcomes: the one function that every host calls.
+//!
+//! Its only I/O is through ports, and all of it happens within a group's step: the next delivery
+//! of a group starts when the last is wholly done. There are two kinds of step: a delivery for a
+//! plain handler by itself (`step`), and several for handlers that run in transactions, in one
+//! unit of work (`unit`). Who comes when is decided by the schedule (`schedule`).
+
+mod schedule;
+mod step;
+mod unit;
+
+use std::time::Duration;
+
+use futures_util::{Stream, stream};
+use tracing::Span;
+
+use crate::{Call, Consumer, DynDeadLetters, Opened, Outcome, Policy, RawDelivery, Reason};
+use schedule::Schedule;
+
+/// The longest chain of events that cause each other: what is behind it is a loop, and goes to
+/// the dead-letter queue. AWS stops loops through its own services after about 16, but not those
+/// through streams.
+const MAX_HOPS: u32 = 64;
+
+/// What all steps of a batch share.
+#[derive(Clone, Copy)]
+struct Host<'a> {
+    consumer: &'a Consumer,
+    dead_letters: &'a dyn DynDeadLetters,
+    may_begin: &'a (dyn Fn() -> bool + Sync),
+}
+
+/// One delivery of a batch.
+struct Item {
+    /// Its place in the batch.
+    index: usize,
+    /// Its group's place in the schedule.
+    group: usize,
+    delivery: RawDelivery,
+}
+
+/// A delivery that has been looked into.
+struct Opening {
+    item: Item,
+    content: Content,
+    span: Span,
+}
+
+/// What was found in it.
+enum Content {
+    /// An event, and who handles it.
+    Call(Call),
+    /// Nothing that anybody here can handle: what to do with it, why, and the event's id if that
+    /// could be read.
+    Refused(Policy, Reason, Option<String>),
+}
+
+impl Consumer {
+    /// Handles `batch` and yields each delivery's index and outcome as soon as it is known, every
+    /// index once.
+    ///
+    /// Deliveries of one group are handled one after another in the order of the batch; at the
+    /// first that fails the group stops, and the rest of it is [`Outcome::Blocked`]. Groups, and
+    /// deliveries without one, run side by side, at most `concurrency` of them.
+    ///
+    /// Deliveries for handlers that run in a transaction ([`Router::on_tx`](crate::Router::on_tx))
+    /// are handled one after another, groups mixed, at most 50 in a transaction. What became of
+    /// them is known, and yielded, when it has committed. One that fails is undone and stops its
+    /// group alone; where the transaction cannot commit, all its deliveries have failed. What
+    /// follows is published after the commit, unless it is recorded in an outbox.
+    ///
+    /// `may_begin` is asked before each delivery; from its first `false` on nothing new is begun,
+    /// and the rest is [`Outcome::Released`]: because the host is asked to stop, or because what
+    /// is begun now would outlive the lease on its message.
+    ///
+    /// Dropping the stream abandons the handlers that run, and rolls back the transaction that is
+    /// under way; their deliveries have no outcome.
+    pub fn process<'a>(
+        &'a self,
+        batch: Vec<RawDelivery>,
+        concurrency: usize,
+        dead_letters: &'a dyn DynDeadLetters,
+        may_begin: &'a (dyn Fn() -> bool + Sync),
+    ) -> impl Stream<Item = (usize, Outcome)> + Send + 'a {
+        let host = Host { consumer: self, dead_letters, may_begin };
+        let schedule = Schedule::new(host, batch, concurrency.max(1));
+        stream::unfold(schedule, |mut schedule| async move {
+            let settled = schedule.next().await?;
+            Some((settled, schedule))
+        })
+    }
+
+    /// Looks into a delivery.
+    fn open(&self, item: Item) -> Opening {
+        let (content, span) = self.content(&item.delivery);
+        Opening { item, content, span }
+    }
+
+    fn content(&self, delivery: &RawDelivery) -> (Content, Span) {
+        let opened = match Opened::open(&delivery.body) {
+            Ok(opened) => opened,
+            Err(error) => {
+                let reason = Reason::Undecodable(error);
+                return (Content::Refused(self.undecodable, reason, None), Span::none());
+            }
+        };
+        let envelope = opened.envelope();
+        let span = tracing::info_span!(
+            "handle",
+            consumer = &*self.name,
+            event.tag = %envelope.tag,
+            event.id = %envelope.id,
+            correlation_id = envelope.context.correlation_id.as_deref(),
+            attempt = delivery.metadata.attempt,
+        );
+        let id = Some(envelope.id.clone());
+        let decode = match self.decoder(&envelope.tag) {
+            Ok(decode) => decode,
+            Err(reason) => return (Content::Refused(self.unknown_tags, reason, id), span),
+        };
+        let content = match decode(opened, delivery.metadata.clone()) {
+            Ok(call) if call.envelope().context.hops > MAX_HOPS => {
+                let reason = Reason::TooManyHops(call.envelope().context.hops);
+                Content::Refused(Policy::DeadLetter, reason, id)
+            }
+            Ok(call) => Content::Call(call),
+            Err(error) => Content::Refused(self.undecodable, Reason::Undecodable(error), id),
+        };
+        (content, span)
+    }
+}
+
+impl Opening {
+    /// Whether it is one for a unit of work.
+    fn in_transaction(&self) -> bool {
+        matches!(&self.content, Content::Call(call) if call.wants_connection())
+    }
+}
+
+/// The delay of a delivery that comes again, if it does.
+fn failed_after(outcome: &Outcome) -> Option<Duration> {
+    match outcome {
+        Outcome::Failed { after, .. } => Some(*after),
+        _ => None,
+    }
+}

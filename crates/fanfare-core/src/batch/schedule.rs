@@ -1,0 +1,277 @@
+//! Which delivery of a batch is handled when: groups in order, the rest side by side.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tracing::Instrument;
+
+use super::{
+    Content, Host, Item, Opening, failed_after,
+    step::Step,
+    unit::{self, Ended, Member},
+};
+use crate::{Call, Envelope, InboxKey, Outcome, RawDelivery};
+
+/// The most deliveries in one unit of work: enough that the commit's cost is shared, few enough
+/// that a broken one costs little.
+const UNIT: usize = 50;
+
+/// From this attempt on a delivery has a unit of work of its own, so that one whose failure shows
+/// only at the commit does not take its neighbours along for ever.
+const ALONE_FROM: u32 = 3;
+
+/// What is left of a batch, and what runs.
+pub(super) struct Schedule<'a> {
+    host: Host<'a>,
+    concurrency: usize,
+    groups: Vec<Group>,
+    /// Groups whose next delivery is for a plain handler, and may begin.
+    plain: VecDeque<usize>,
+    /// Groups whose next delivery is for a unit of work, and may begin.
+    transactional: VecDeque<usize>,
+    running: FuturesUnordered<BoxFuture<'a, Done>>,
+    unit_runs: bool,
+    stopped: bool,
+    known: VecDeque<(usize, Outcome)>,
+}
+
+/// What is left of a group, and whether it has failed.
+#[derive(Default)]
+struct Group {
+    next: Option<Opening>,
+    waiting: VecDeque<Item>,
+    failed: Option<Duration>,
+}
+
+/// A step that has ended.
+enum Done {
+    Plain(Item, Outcome),
+    Unit(Vec<Ended>),
+}
+
+impl<'a> Schedule<'a> {
+    pub(super) fn new(host: Host<'a>, batch: Vec<RawDelivery>, concurrency: usize) -> Self {
+        let mut schedule = Schedule {
+            host,
+            concurrency,
+            groups: groups(batch),
+            plain: VecDeque::new(),
+            transactional: VecDeque::new(),
+            running: FuturesUnordered::new(),
+            unit_runs: false,
+            stopped: false,
+            known: VecDeque::new(),
+        };
+        (0..schedule.groups.len()).for_each(|group| schedule.ready(group));
+        schedule
+    }
+
+    /// The next delivery that is settled; none when all are.
+    pub(super) async fn next(&mut self) -> Option<(usize, Outcome)> {
+        loop {
+            if let Some(settled) = self.known.pop_front() {
+                return Some(settled);
+            }
+            self.begin();
+            if !self.known.is_empty() {
+                continue;
+            }
+            match self.running.next().await? {
+                Done::Plain(item, outcome) => {
+                    let group = item.group;
+                    self.settle(item, outcome);
+                    self.ready(group);
+                }
+                Done::Unit(ended) => self.unit_ended(ended),
+            }
+        }
+    }
+
+    /// Begins what may run now.
+    fn begin(&mut self) {
+        if !self.unit_runs
+            && self.running.len() < self.concurrency
+            && let Some(inbox) = &self.host.consumer.inbox
+        {
+            let members = self.members();
+            if !members.is_empty() {
+                self.unit_runs = true;
+                let unit = unit::run(self.host, inbox.as_ref(), members);
+                self.running.push(unit.map(Done::Unit).boxed());
+            }
+        }
+        while self.running.len() < self.concurrency
+            && let Some(group) = self.plain.pop_front()
+        {
+            if !self.may_begin() {
+                self.release(group);
+            } else if let Some(opening) = self.groups[group].next.take() {
+                self.running.push(plain(self.host, opening).boxed());
+            }
+        }
+    }
+
+    /// Takes the deliveries of the next unit of work, each group's in order.
+    fn members(&mut self) -> Vec<Member> {
+        let mut members: Vec<Member> = Vec::new();
+        for _ in 0..self.transactional.len() {
+            let Some(group) = self.transactional.pop_front() else { break };
+            if !self.may_begin() {
+                self.release(group);
+                continue;
+            }
+            let before = members.len();
+            while members.len() < UNIT
+                && let Some(member) = self.groups[group].take_beside(&members, self.host)
+            {
+                members.push(member);
+            }
+            if members.len() == before {
+                self.transactional.push_back(group);
+            }
+        }
+        members
+    }
+
+    fn unit_ended(&mut self, ended: Vec<Ended>) {
+        self.unit_runs = false;
+        let mut groups: Vec<usize> = Vec::new();
+        let mut again = Vec::new();
+        for ended in ended {
+            match ended {
+                Ended::Settled(item, outcome) => {
+                    groups.push(item.group);
+                    self.settle(item, outcome);
+                }
+                Ended::Again(item) => again.push(item),
+            }
+        }
+        for item in again.into_iter().rev() {
+            let group = item.group;
+            groups.push(group);
+            self.groups[group].put_back(item);
+        }
+        groups.sort_unstable();
+        groups.dedup();
+        groups.into_iter().for_each(|group| self.ready(group));
+    }
+
+    /// Puts a group, of which nothing runs, where its next delivery belongs.
+    fn ready(&mut self, group: usize) {
+        if let Some(after) = self.groups[group].failed {
+            while let Some(item) = self.groups[group].take_item() {
+                self.settle(item, Outcome::Blocked { after });
+            }
+            return;
+        }
+        match self.groups[group].open_next(self.host) {
+            Some(next) if next.in_transaction() && self.host.consumer.inbox.is_some() => {
+                self.transactional.push_back(group);
+            }
+            Some(_) => self.plain.push_back(group),
+            None => {}
+        }
+    }
+
+    /// Gives back all that is left of a group.
+    fn release(&mut self, group: usize) {
+        while let Some(item) = self.groups[group].take_item() {
+            self.settle(item, Outcome::Released);
+        }
+    }
+
+    fn may_begin(&mut self) -> bool {
+        self.stopped |= !(self.host.may_begin)();
+        !self.stopped
+    }
+
+    fn settle(&mut self, item: Item, outcome: Outcome) {
+        if let Some(after) = failed_after(&outcome) {
+            self.groups[item.group].failed = Some(after);
+        }
+        if let Some(observer) = &self.host.consumer.observer {
+            observer(&item.delivery, &outcome);
+        }
+        self.known.push_back((item.index, outcome));
+    }
+}
+
+impl Group {
+    /// Its next delivery, looked into.
+    fn open_next(&mut self, host: Host<'_>) -> Option<&Opening> {
+        if self.next.is_none() {
+            self.next = Some(host.consumer.open(self.waiting.pop_front()?));
+        }
+        self.next.as_ref()
+    }
+
+    /// Takes the item of its next delivery, whatever is known of it.
+    fn take_item(&mut self) -> Option<Item> {
+        let opened = self.next.take().map(|opening| opening.item);
+        opened.or_else(|| self.waiting.pop_front())
+    }
+
+    /// Puts back the one before its next.
+    fn put_back(&mut self, item: Item) {
+        if let Some(opening) = self.next.take() {
+            self.waiting.push_front(opening.item);
+        }
+        self.waiting.push_front(item);
+    }
+
+    /// Takes its next delivery if it can be in one unit of work with `others`.
+    fn take_beside(&mut self, others: &[Member], host: Host<'_>) -> Option<Member> {
+        self.open_next(host)?;
+        let Opening { item, content, span } = self.next.take()?;
+        match content {
+            Content::Call(call) if call.wants_connection() && fits(&item, &call, others) => {
+                let Envelope { source, id, .. } = call.envelope();
+                let key = InboxKey::new(Arc::clone(&host.consumer.name), source, id);
+                Some(Member::new(item, key, call, span))
+            }
+            content => {
+                self.next = Some(Opening { item, content, span });
+                None
+            }
+        }
+    }
+}
+
+/// Whether a delivery can be in one unit of work with `others`.
+fn fits(item: &Item, call: &Call, others: &[Member]) -> bool {
+    let Envelope { source, id, .. } = call.envelope();
+    let alone = |attempt| attempt >= ALONE_FROM;
+    others.iter().all(|other| {
+        let key = other.key();
+        let twin = key.id == *id && key.source == *source;
+        !twin && !alone(other.attempt()) && !alone(item.delivery.metadata.attempt)
+    })
+}
+
+async fn plain(host: Host<'_>, opening: Opening) -> Done {
+    let Opening { item, content, span } = opening;
+    let step = Step { host, delivery: &item.delivery };
+    let outcome = step.run(content).instrument(span).await;
+    Done::Plain(item, outcome)
+}
+
+/// Splits a batch into its groups; a delivery without a group is one of its own.
+fn groups(batch: Vec<RawDelivery>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut by_name: HashMap<String, usize> = HashMap::new();
+    for (index, delivery) in batch.into_iter().enumerate() {
+        let group = match &delivery.metadata.group {
+            Some(name) => *by_name.entry(name.clone()).or_insert(groups.len()),
+            None => groups.len(),
+        };
+        if group == groups.len() {
+            groups.push(Group::default());
+        }
+        groups[group].waiting.push_back(Item { index, group, delivery });
+    }
+    groups
+}

@@ -1,0 +1,172 @@
+//! One delivery on its way. The steps in their order: ask the idempotency store; run the handler,
+//! with its context in force; record in the store; publish what follows. The host then settles.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use tower::ServiceExt;
+
+use super::{Content, Host};
+use crate::{
+    Admission, Call, Claim, Context, DeadLetter, Envelope, HandlerError, InboxKey, Message,
+    Outcome, PendingEvent, Policy, PublishError, RawDelivery, Reason, handler_error::Verdict,
+    into_events::DerivedIds,
+};
+
+pub(super) struct Step<'a> {
+    pub(super) host: Host<'a>,
+    pub(super) delivery: &'a RawDelivery,
+}
+
+impl Step<'_> {
+    /// Handles it, if it is for a plain handler.
+    pub(super) async fn run(&self, content: Content) -> Outcome {
+        match content {
+            Content::Call(call) => self.admit(call).await,
+            Content::Refused(policy, reason, id) => self.apply(policy, reason, id.as_deref()).await,
+        }
+    }
+
+    async fn admit(&self, call: Call) -> Outcome {
+        let consumer = self.host.consumer;
+        let Some(store) = &consumer.idempotency else { return self.handle(call, None).await };
+        let Envelope { source, id, .. } = call.envelope();
+        let key = InboxKey::new(Arc::clone(&consumer.name), source, id);
+        match store.begin_boxed(key, call.payload(&self.delivery.body)).await {
+            Ok(Admission::New(claim)) => self.handle(call, Some(claim)).await,
+            Ok(Admission::Duplicate(followed)) => {
+                tracing::debug!("a duplicate: its effect is there already");
+                let unpublished = self.publish(&call.envelope().id, followed).await;
+                unpublished.unwrap_or(Outcome::Duplicate)
+            }
+            Ok(Admission::InProgress) => {
+                self.later(None, "another delivery of it is being handled".into())
+            }
+            Ok(Admission::OtherPayload) => {
+                self.dead_letter(Reason::OtherPayload, Some(&call.envelope().id)).await
+            }
+            Err(error) => self.later(None, error.to_string()),
+        }
+    }
+
+    async fn handle(&self, call: Call, claim: Option<Claim>) -> Outcome {
+        let id = call.envelope().id.clone();
+        let followed = match self.call(call).await {
+            Ok(followed) => followed,
+            // The claim is dropped with this function: a redriven dead letter is handled anew.
+            Err(error) => return self.refused(error, &id).await,
+        };
+        if let (Some(store), Some(claim)) = (&self.host.consumer.idempotency, claim)
+            && let Err(error) = store.complete_boxed(claim, &followed).await
+        {
+            return self.later(None, error.to_string());
+        }
+        let published = followed.len();
+        let unpublished = self.publish(&id, followed).await;
+        unpublished.unwrap_or(Outcome::Handled { published })
+    }
+
+    /// Runs the handler, and seals what follows.
+    pub(super) async fn call(&self, call: Call) -> Result<Vec<Message>, HandlerError> {
+        let cause = call.envelope().clone();
+        let context = Context::following(&cause);
+        let handling = self.host.consumer.service.clone().oneshot(call);
+        let handled = AssertUnwindSafe(context.clone().scope(handling)).catch_unwind().await;
+        let pending = match handled {
+            Ok(handled) => handled.map_err(HandlerError::from_layer)?,
+            Err(_) => return Err(HandlerError::retry("its handler panicked")),
+        };
+        self.seal(pending, &cause, &context)
+    }
+
+    fn seal(
+        &self,
+        pending: Vec<PendingEvent>,
+        cause: &Envelope,
+        context: &Context,
+    ) -> Result<Vec<Message>, HandlerError> {
+        let name = &self.host.consumer.name;
+        let ids = DerivedIds::new(cause, name);
+        let sealed = pending.into_iter().scan(ids, |ids, event| {
+            let id = ids.next(&event);
+            Some(event.seal(id, name, context.clone()))
+        });
+        sealed.collect::<Result<_, _>>().map_err(HandlerError::reject)
+    }
+
+    pub(super) async fn refused(&self, error: HandlerError, id: &str) -> Outcome {
+        match error.verdict {
+            Verdict::Retry(after) => self.failed(after, error.to_string(), id).await,
+            Verdict::Reject => {
+                self.dead_letter(Reason::Rejected(error.to_string()), Some(id)).await
+            }
+        }
+    }
+
+    /// Publishes what followed; an outcome if it did not go out.
+    async fn publish(&self, id: &str, followed: Vec<Message>) -> Option<Outcome> {
+        if followed.is_empty() {
+            return None;
+        }
+        let Some(publisher) = &self.host.consumer.publisher else {
+            return Some(self.no_publisher());
+        };
+        let published = publisher.publish_boxed(&followed).await.into_result();
+        Some(self.unpublished(published.err()?, id).await)
+    }
+
+    pub(super) fn no_publisher(&self) -> Outcome {
+        self.later(None, "there is no publisher for what follows".into())
+    }
+
+    pub(super) async fn unpublished(&self, error: PublishError, id: &str) -> Outcome {
+        if error.is_retryable() {
+            return self.failed(None, error.to_string(), id).await;
+        }
+        self.dead_letter(Reason::Unpublishable(error.to_string()), Some(id)).await
+    }
+
+    async fn apply(&self, policy: Policy, reason: Reason, id: Option<&str>) -> Outcome {
+        match policy {
+            Policy::DeadLetter => self.dead_letter(reason, id).await,
+            Policy::Keep => self.failed(None, reason.to_string(), id.unwrap_or_default()).await,
+            Policy::Acknowledge => {
+                tracing::warn!(message_id = %self.delivery.metadata.message_id, %reason, "ignored");
+                Outcome::Ignored(reason)
+            }
+        }
+    }
+
+    async fn dead_letter(&self, reason: Reason, id: Option<&str>) -> Outcome {
+        let letter = DeadLetter::new(self.delivery, &reason, id);
+        match self.host.dead_letters.put_boxed(letter).await {
+            Ok(()) => {
+                let message_id = &self.delivery.metadata.message_id;
+                tracing::warn!(%message_id, %reason, "dead-lettered");
+                Outcome::DeadLettered(reason)
+            }
+            Err(error) => self.later(None, error.to_string()),
+        }
+    }
+
+    /// It did not work: again later, unless its attempts are used up.
+    pub(super) async fn failed(&self, after: Option<Duration>, error: String, id: &str) -> Outcome {
+        if !self.is_exhausted() {
+            return self.later(after, error);
+        }
+        let id = Some(id).filter(|id| !id.is_empty());
+        let attempts = self.delivery.metadata.attempt;
+        self.dead_letter(Reason::Exhausted { attempts, error }, id).await
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.delivery.metadata.attempt >= self.host.consumer.max_attempts
+    }
+
+    pub(super) fn later(&self, after: Option<Duration>, error: String) -> Outcome {
+        let metadata = &self.delivery.metadata;
+        let after = after.unwrap_or_else(|| self.host.consumer.retry.delay(metadata.attempt));
+        tracing::warn!(message_id = %metadata.message_id, ?after, %error, "failed, will be retried");
+        Outcome::Failed { after, error }
+    }
+}
