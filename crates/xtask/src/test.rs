@@ -16,6 +16,9 @@ const LOCALSTACK_VARIABLE: &str = "FANFARE_LOCALSTACK_URL";
 /// Where they look for PostgreSQL.
 const POSTGRES_VARIABLE: &str = "DATABASE_URL";
 
+/// Where tests that need a server of their own, to crash it, find this program.
+const XTASK_VARIABLE: &str = "FANFARE_XTASK";
+
 /// With it, a test whose need is missing fails instead of being skipped.
 const REQUIRE_VARIABLE: &str = "FANFARE_REQUIRE";
 
@@ -56,6 +59,7 @@ fn rust(steps: &mut Steps, filter: &[String], localstack: Option<&str>) -> Resul
         let mut command = cargo(arguments);
         command
             .env(REQUIRE_VARIABLE, "1")
+            .envs(std::env::current_exe().map(|program| (XTASK_VARIABLE, program)))
             .envs(localstack.map(|url| (LOCALSTACK_VARIABLE, url)))
             .envs(postgres.as_ref().map(|postgres| (POSTGRES_VARIABLE, &postgres.url)));
         if std::env::var_os(THREADS.0).is_none() {

@@ -251,8 +251,7 @@ mod tests {
                         }
                         // All but the last are published.
                         let left = (pick.index(2) == 1).then(|| seen.last().copied()).flatten();
-                        seen.iter().filter(|id| Some(**id) != left)
-                            .for_each(|id| drop(model.visible.remove(id)));
+                        model.visible.retain(|id| Some(*id) == left || !seen.contains(id));
                         let highest = seen.last().copied().unwrap_or(0);
                         let look = Look { highest, cut, left };
                         floors.looked(now, snapshot, &BTreeMap::from([(0, look)]), sweep);

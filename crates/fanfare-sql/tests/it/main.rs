@@ -8,5 +8,6 @@ mod log;
 mod outbox;
 mod places;
 mod relay;
+mod server;
 mod stores;
 mod trials;

@@ -8,7 +8,7 @@ use sqlx::{PgPool, SqlitePool};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::broker::Broker;
+use crate::{broker::Broker, server};
 
 /// A migrated database that is gone after the test.
 pub(crate) struct Place {
@@ -28,6 +28,7 @@ pub(crate) enum Pool {
 enum Keep {
     Postgres(#[allow(dead_code)] postgres::TestDatabase),
     Sqlite(#[allow(dead_code)] sqlite::TestDatabase),
+    Server(#[allow(dead_code)] server::Server),
 }
 
 impl Place {
@@ -39,6 +40,16 @@ impl Place {
         let database = Database::postgres(pool.clone());
         let url = keep.url().to_string();
         Some(Place::on(database, Pool::Postgres(pool), url, Keep::Postgres(keep)).await)
+    }
+
+    /// A PostgreSQL server of the test's own, to be crashed; none, after saying so, where there is no
+    /// way to start one.
+    pub(crate) async fn server() -> Option<Place> {
+        let server = server::Server::start()?;
+        let url = server.url().to_string();
+        let pool = PgPool::connect(&url).await.unwrap();
+        let database = Database::postgres(pool.clone());
+        Some(Place::on(database, Pool::Postgres(pool), url, Keep::Server(server)).await)
     }
 
     /// A SQLite file.

@@ -243,6 +243,53 @@ async fn cut_connections_lose_nothing() {
     }
 }
 
+/// Trial 9, the server: it crashes and recovers, again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crashing_server_loses_nothing() {
+    const ROUNDS: u64 = 40;
+    let Some(place) = Place::server().await else { return };
+    let pool = pool(&place);
+    sqlx::raw_sql("create table business (n bigint primary key)").execute(pool).await.unwrap();
+    let broker = Broker::new();
+    let relay = Running::start(place.relay(&broker));
+    for round in 0..ROUNDS {
+        if round % 10 == 5 {
+            // A process of the server that is killed makes it end all others and recover.
+            let backend = sqlx::query_scalar::<_, i32>("select pg_backend_pid()").fetch_one(pool);
+            let backend = backend.await.unwrap().to_string();
+            let killed = std::process::Command::new("kill").args(["-9", &backend]).status();
+            assert!(killed.unwrap().success());
+        }
+        // Whether a commit without an answer happened, the business row says.
+        until("a round to be recorded", async || record_round(&place, pool, round).await.is_ok())
+            .await;
+    }
+    broker.has(10 * usize::try_from(ROUNDS).unwrap()).await;
+    until("all to be settled", async || place.count("outbox").await == 0).await;
+    relay.stop().await;
+    for (key, numbers) in broker.by_key() {
+        assert_eq!(numbers, (0..ROUNDS).collect::<Vec<_>>(), "{key}");
+    }
+}
+
+/// Records an event of each key with the business row of `round`, unless that is there.
+async fn record_round(
+    place: &Place,
+    pool: &PgPool,
+    round: u64,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let mut tx = pool.begin().await?;
+    let business = sqlx::query("insert into business values ($1) on conflict do nothing");
+    let new = business.bind(round.cast_signed()).execute(&mut *tx).await?.rows_affected();
+    if new == 1 {
+        let events: Vec<_> = (0..10).map(|key| Happened::new(format!("k-{key}"), round)).collect();
+        place.outbox.record_all(&mut tx, events).await?;
+    }
+    tx.commit().await?;
+    place.outbox.wake();
+    Ok(())
+}
+
 /// Trial 10, poison: the first event of a key with a backlog of 100,000 is refused. Others do not
 /// wait for it, and with it given up the backlog leaves in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
