@@ -120,10 +120,11 @@ pub(super) fn instant(dialect: Dialect, n: usize) -> String {
     }
 }
 
-/// A time as the database counts it, rounded up: microseconds or milliseconds.
+/// A time as the database counts it, rounded up: microseconds or milliseconds. PostgreSQL has fewer
+/// years than jiff; nothing was recorded in those.
 pub(super) fn instant_value(dialect: Dialect, time: Timestamp) -> Value {
     let unit: i128 = if dialect == Dialect::Postgres { 1_000 } else { 1_000_000 };
-    let nanoseconds = time.as_nanosecond();
+    let nanoseconds = time.max(Timestamp::UNIX_EPOCH).as_nanosecond();
     let rounded_up = nanoseconds.div_euclid(unit) + i128::from(nanoseconds.rem_euclid(unit) > 0);
     // Some ten thousand years in microseconds fit.
     Value::Int(i64::try_from(rounded_up).unwrap_or(i64::MAX))

@@ -150,8 +150,8 @@ async fn a_filter_gives_what_fits_all_of_it<S: Store>(store: S) {
     for n in 0..24 {
         let mut tx = store.begin().await;
         let key = format!("k{}", n % 4);
-        let chain = Context { correlation_id: Some(format!("c{}", n % 5)), ..Context::default() };
-        let chain = if n == 11 { Context::default() } else { chain };
+        let mut chain = Context::default();
+        chain.correlation_id = (n != 11).then(|| format!("c{}", n % 5));
         let record = async {
             match n % 3 {
                 0 => outbox.record(&mut tx, &noted(&key, n)).await,
@@ -363,12 +363,14 @@ async fn aged<S: Store>(store: &S, count: u32, missing: &[u32]) {
         let ago = S::seconds_ago(1000 - 10 * n);
         store
             .sql(&format!(
-                "update fanfare_log set recorded_at = {ago} where position = {n} returning 1"
+                "update fanfare_log set recorded_at = {ago} where position = {n} returning position"
             ))
             .await;
     }
     for n in missing {
-        store.sql(&format!("delete from fanfare_log where position = {n} returning 1")).await;
+        store
+            .sql(&format!("delete from fanfare_log where position = {n} returning position"))
+            .await;
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod broker;
 mod child;
+mod high_water;
 mod kills;
 mod log;
 mod outbox;

@@ -29,6 +29,15 @@ pub(crate) trait Store: Clone + Send + Sync + 'static {
 pub(crate) struct OnPostgres(Arc<Place>);
 
 impl OnPostgres {
+    #[cfg(feature = "tokio-postgres")]
+    pub(crate) fn url(&self) -> String {
+        use sqlx::ConnectOptions;
+        let mut url = self.pool().connect_options().to_url_lossy();
+        // sqlx's own options.
+        url.set_query(None);
+        url.to_string()
+    }
+
     pub(crate) fn pool(&self) -> &PgPool {
         let Pool::Postgres(pool) = &self.0.pool else { unreachable!() };
         pool
