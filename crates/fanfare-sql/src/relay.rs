@@ -108,11 +108,16 @@ impl Relay {
     /// shards up, so that another relay has them at once.
     ///
     /// # Errors
-    /// [`SqlError`] if the tables cannot be read when it starts. Later failures are waited out.
+    /// [`SqlError`] if the tables are missing or access is denied when it starts. Whatever passes by
+    /// itself is waited out.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), SqlError> {
         let owner: Arc<str> = uuid::Uuid::now_v7().to_string().into();
         let mut store = LeaseStore::new(&self.database);
-        store.beat(&owner, self.lease).await?;
+        match store.beat(&owner, self.lease).await {
+            Err(error) if !error.is_retryable() => return Err(error),
+            Err(_) => store.disconnect(),
+            Ok(_) => {}
+        }
         let stop = CancellationToken::new();
         // Whatever ends this function ends the tasks.
         let _guard = stop.clone().drop_guard();
