@@ -28,6 +28,9 @@ use crate::{SqlError, wake::Woken};
 /// Rows of one look, over all shards of the lane.
 const ROWS: usize = 1_024;
 
+/// The most rows of one shard, where one has more than its share and others have none.
+const ROWS_OF_A_SHARD: i64 = 256;
+
 /// Bytes of one look's bodies, roughly: where events are large, the next look asks for fewer.
 const BYTES: usize = 8 << 20;
 
@@ -74,6 +77,8 @@ pub(super) struct State {
     next_sweep: Option<Instant>,
     /// The size of an event, roughly.
     bytes: usize,
+    /// Whether the last look found few, and yet not all.
+    lopsided: bool,
 }
 
 /// When to look again.
@@ -192,6 +197,7 @@ impl Lane {
         }
         let some_left = looks.values().any(|look| look.left.is_some());
         let cut = looks.values().any(|look| look.cut);
+        self.state.lopsided = cut && found < ROWS / 2;
         self.state.floors.looked(now, snapshot, &looks, sweep);
         Ok(match found {
             0 => Next::WhenWoken,
@@ -215,13 +221,14 @@ impl Lane {
     }
 
     fn plan(&self, sweep: bool) -> Plan {
-        let State { grants, floors, obstacles, bytes, .. } = &self.state;
+        let State { grants, floors, obstacles, bytes, lopsided, .. } = &self.state;
         let now = Instant::now();
         let floor = |shard: &u16| if sweep { 0 } else { floors.of(*shard) };
         let rows = ROWS.min(BYTES / (*bytes).max(1)).max(grants.len());
+        let share = i64::try_from(rows / grants.len().max(1)).unwrap_or(1).max(1);
         Plan {
             shards: grants.keys().map(|shard| (*shard, floor(shard))).collect(),
-            limit: i64::try_from(rows / grants.len().max(1)).unwrap_or(1).max(1),
+            limit: if *lopsided { share.max(ROWS_OF_A_SHARD.min(share * 4)) } else { share },
             without_keys: obstacles.keys(sweep, now),
             without_destinations: obstacles.destinations(sweep, now),
         }

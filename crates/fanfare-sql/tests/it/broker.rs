@@ -1,7 +1,7 @@
 //! A broker in the process that remembers what it accepted, and fails as it is told.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -18,11 +18,17 @@ type Judge = dyn FnMut(&Message) -> Result<(), PublishError> + Send;
 #[derive(Clone)]
 pub(crate) struct Broker {
     judge: Arc<Mutex<Box<Judge>>>,
-    accepted: Arc<watch::Sender<Vec<Message>>>,
+    accepted: Arc<watch::Sender<Accepted>>,
     /// How many messages each call had.
     calls: Arc<Mutex<Vec<usize>>>,
     /// How many calls more are answered how late, after their events were accepted.
     late: Arc<Mutex<(usize, Duration)>>,
+}
+
+#[derive(Default)]
+struct Accepted {
+    messages: Vec<Message>,
+    ids: HashSet<String>,
 }
 
 impl Broker {
@@ -56,7 +62,7 @@ impl Broker {
     }
 
     pub(crate) fn accepted(&self) -> Vec<Message> {
-        self.accepted.borrow().clone()
+        self.accepted.borrow().messages.clone()
     }
 
     pub(crate) fn calls(&self) -> Vec<usize> {
@@ -66,16 +72,17 @@ impl Broker {
     /// Waits until it has accepted `count` different events.
     pub(crate) async fn has(&self, count: usize) {
         let mut accepted = self.accepted.subscribe();
-        let enough = accepted.wait_for(|messages| distinct(messages) >= count);
+        let enough = accepted.wait_for(|accepted| accepted.ids.len() >= count);
         if tokio::time::timeout(PATIENCE, enough).await.is_err() {
-            panic!("{} of {count} events after {PATIENCE:?}", distinct(&self.accepted()));
+            let has = self.accepted.borrow().ids.len();
+            panic!("{has} of {count} events after {PATIENCE:?}");
         }
     }
 
     /// The numbers of each key's events, in the order of their first acceptance.
     pub(crate) fn by_key(&self) -> BTreeMap<String, Vec<u64>> {
         let mut by_key: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         for message in self.accepted() {
             if seen.insert(message.id.clone()) {
                 by_key.entry(message.key.clone()).or_default().push(number(&message));
@@ -83,10 +90,6 @@ impl Broker {
         }
         by_key
     }
-}
-
-fn distinct(messages: &[Message]) -> usize {
-    messages.iter().map(|message| &message.id).collect::<std::collections::HashSet<_>>().len()
 }
 
 /// The number in an event's data.
@@ -123,7 +126,7 @@ impl Publisher for Broker {
         self.calls.lock().unwrap().push(batch.len());
         let outcomes: Vec<_> = {
             let mut judge = self.judge.lock().unwrap();
-            let mut failed = std::collections::HashSet::new();
+            let mut failed = HashSet::new();
             let judged = batch.iter().map(|message| {
                 if self.keeps_order(&message.destination) && failed.contains(&message.key) {
                     return Err(PublishError::Blocked);
@@ -138,7 +141,10 @@ impl Publisher for Broker {
         };
         self.accepted.send_modify(|accepted| {
             let taken = batch.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok());
-            accepted.extend(taken.map(|(message, _)| message.clone()));
+            for (message, _) in taken {
+                accepted.ids.insert(message.id.clone());
+                accepted.messages.push(message.clone());
+            }
         });
         let late = {
             let mut late = self.late.lock().unwrap();
