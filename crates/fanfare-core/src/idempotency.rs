@@ -93,17 +93,18 @@ impl PayloadHash {
     pub fn of(data: &str) -> Self {
         PayloadHash(Sha256::digest(data).into())
     }
+}
 
-    /// Its 32 bytes.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
+/// 64 hexadecimal digits.
+impl fmt::Display for PayloadHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
     }
 }
 
 impl fmt::Debug for PayloadHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PayloadHash({})", hex::encode(self.0))
+        write!(f, "PayloadHash({self})")
     }
 }
 

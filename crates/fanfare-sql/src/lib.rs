@@ -8,12 +8,16 @@
 //! | name the database and make the tables | [`Database`] |
 //! | record events with the state that they tell of | [`Outbox`] |
 //! | publish what was recorded | [`Relay`] |
+//! | handle events in the same transaction as their effect | [`SqlInbox`] |
+//! | handle events once whose effect is elsewhere, nearly | [`SqlIdempotencyStore`] |
 //! | keep all events, read them again, build aggregates on them | [`EventLog`], [`Outbox::append`] |
 
 mod change;
 mod connection;
 mod database;
 mod error;
+mod idempotency;
+mod inbox;
 mod log;
 mod names;
 mod outbox;
@@ -28,6 +32,8 @@ mod wake;
 pub use connection::{begin_immediate, open_sqlite};
 pub use database::Database;
 pub use error::SqlError;
+pub use idempotency::SqlIdempotencyStore;
+pub use inbox::SqlInbox;
 pub use log::{AppendError, EventLog, Expected, Filter, LoggedEvent, Position};
 pub use outbox::{Backlog, DeadEvent, HeldKey, Outbox, RecordError};
 pub use relay::{OnRefusal, Relay};

@@ -32,12 +32,14 @@ macro_rules! migrations {
 #[cfg(feature = "postgres")]
 pub(crate) const POSTGRES: &[Migration] = migrations!("postgres":
     1 "outbox",
+    2 "inbox",
     3 "log",
 );
 
 #[cfg(feature = "sqlite")]
 pub(crate) const SQLITE: &[Migration] = migrations!("sqlite":
     1 "outbox",
+    2 "inbox",
     3 "log",
 );
 

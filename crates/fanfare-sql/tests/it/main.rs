@@ -1,9 +1,12 @@
-//! Outbox, relay and event log on a real PostgreSQL and on SQLite files.
+//! Outbox, relay, inbox and event log on a real PostgreSQL and on SQLite files.
 #![allow(clippy::unwrap_used)]
 
 mod broker;
 mod child;
 mod high_water;
+mod idempotency;
+mod inbox;
+mod inbox_trials;
 mod kills;
 mod log;
 mod outbox;

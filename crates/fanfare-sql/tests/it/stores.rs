@@ -10,6 +10,8 @@ use crate::places::{Place, Pool};
 /// A place whose transactions have a type.
 pub(crate) trait Store: Clone + Send + Sync + 'static {
     type Tx: Transaction + Send + 'static;
+    /// What handlers see of a transaction.
+    type Connection: Transaction + Send + 'static;
 
     /// None, after saying so, where it is not to be had.
     fn start() -> impl Future<Output = Option<Self>> + Send;
@@ -21,6 +23,11 @@ pub(crate) trait Store: Clone + Send + Sync + 'static {
     fn sql(&self, sql: &str) -> impl Future<Output = Vec<i64>> + Send;
     /// Runs a statement that gives numbers, in a transaction.
     fn sql_in(tx: &mut Self::Tx, sql: &str) -> impl Future<Output = Vec<i64>> + Send;
+    /// Runs a statement on a handler's connection.
+    fn execute(
+        connection: &mut Self::Connection,
+        sql: &str,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
     /// A time as the database counts it, so many seconds ago.
     fn seconds_ago(seconds: u32) -> String;
 }
@@ -46,6 +53,7 @@ impl OnPostgres {
 
 impl Store for OnPostgres {
     type Tx = sqlx::Transaction<'static, sqlx::Postgres>;
+    type Connection = sqlx::PgConnection;
 
     async fn start() -> Option<Self> {
         Place::postgres().await.map(|place| OnPostgres(Arc::new(place)))
@@ -75,6 +83,10 @@ impl Store for OnPostgres {
         sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut **tx).await.unwrap()
     }
 
+    async fn execute(connection: &mut Self::Connection, sql: &str) -> sqlx::Result<()> {
+        sqlx::query(AssertSqlSafe(sql)).execute(connection).await.map(drop)
+    }
+
     fn seconds_ago(seconds: u32) -> String {
         format!("clock_timestamp() - interval '{seconds} seconds'")
     }
@@ -92,6 +104,7 @@ impl OnSqlite {
 
 impl Store for OnSqlite {
     type Tx = sqlx::Transaction<'static, sqlx::Sqlite>;
+    type Connection = sqlx::SqliteConnection;
 
     async fn start() -> Option<Self> {
         Place::sqlite().await.map(|place| OnSqlite(Arc::new(place)))
@@ -119,6 +132,10 @@ impl Store for OnSqlite {
 
     async fn sql_in(tx: &mut Self::Tx, sql: &str) -> Vec<i64> {
         sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut **tx).await.unwrap()
+    }
+
+    async fn execute(connection: &mut Self::Connection, sql: &str) -> sqlx::Result<()> {
+        sqlx::query(AssertSqlSafe(sql)).execute(connection).await.map(drop)
     }
 
     fn seconds_ago(seconds: u32) -> String {
