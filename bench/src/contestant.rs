@@ -33,7 +33,8 @@ pub(crate) trait Contestant: Send + Sync {
     fn transaction(&self, events: Range<u64>) -> BoxFuture<'_, Result<()>>;
 
     /// Publishes to `ledger` until `stop`.
-    fn relay(&self, ledger: Arc<Ledger>, stop: CancellationToken) -> BoxFuture<'static, Result<()>>;
+    fn relay(&self, ledger: Arc<Ledger>, stop: CancellationToken)
+    -> BoxFuture<'static, Result<()>>;
 }
 
 /// A contestant that can be set up, again and again.
@@ -43,11 +44,14 @@ pub(crate) struct Entry {
     /// How it is set up, for the reader of the table.
     pub(crate) notes: &'static str,
     /// In an empty database, at this URL.
-    pub(crate) set_up: fn(String) -> BoxFuture<'static, Result<Arc<dyn Contestant>>>,
+    pub(crate) set_up: SetUp,
 }
 
+pub(crate) type SetUp = fn(String) -> BoxFuture<'static, Result<Arc<dyn Contestant>>>;
+
 /// What an event says: its number, and enough beside it to make [`PAYLOAD`] bytes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, fanfare::Event)]
+#[event(type = "bench.orders.OrderPlaced.v1", topic = "orders", key = key)]
 pub(crate) struct Placed {
     pub(crate) event: u64,
     pub(crate) key: String,

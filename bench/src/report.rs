@@ -44,8 +44,20 @@ pub(crate) fn page(
          events that still wait a second after the producers stopped count with the time that they \
          have waited, and make it a lower bound (`>`).\n"
     )?;
-    throughput(&mut page, "Saturated, one event per transaction", Load::SaturatedByOnes, entries, results)?;
-    throughput(&mut page, "Saturated, ten events per transaction", Load::SaturatedByTens, entries, results)?;
+    throughput(
+        &mut page,
+        "Saturated, one event per transaction",
+        Load::SaturatedByOnes,
+        entries,
+        results,
+    )?;
+    throughput(
+        &mut page,
+        "Saturated, ten events per transaction",
+        Load::SaturatedByTens,
+        entries,
+        results,
+    )?;
     latency(&mut page, "200 events per second", Load::Quiet, entries, results)?;
     let age = plan.snapshot.as_secs();
     writeln!(page, "## With a snapshot held open\n")?;
@@ -55,8 +67,20 @@ pub(crate) fn page(
          {AGEING} events per second pass, and stays open: what relays have settled since then remains \
          as dead rows.\n"
     )?;
-    latency(&mut page, "200 events per second, old snapshot", Load::SnapshotQuiet, entries, results)?;
-    throughput(&mut page, "Saturated, one event per transaction, old snapshot", Load::SnapshotSaturated, entries, results)?;
+    latency(
+        &mut page,
+        "200 events per second, old snapshot",
+        Load::SnapshotQuiet,
+        entries,
+        results,
+    )?;
+    throughput(
+        &mut page,
+        "Saturated, one event per transaction, old snapshot",
+        Load::SnapshotSaturated,
+        entries,
+        results,
+    )?;
     cost(&mut page, entries, results)?;
     writeln!(page, "## How each was set up\n")?;
     for entry in entries {
@@ -187,7 +211,11 @@ fn duration(rounds: &[Figures], value: impl Fn(&Figures) -> Duration) -> String 
 fn whole(value: f64) -> String {
     let step = if value >= 1_000.0 { 100.0 } else { 10.0 };
     let rounded = ((value / step).round() * step) as u64;
-    if rounded >= 1_000 { format!("{},{:03}", rounded / 1_000, rounded % 1_000) } else { rounded.to_string() }
+    if rounded >= 1_000 {
+        format!("{},{:03}", rounded / 1_000, rounded % 1_000)
+    } else {
+        rounded.to_string()
+    }
 }
 
 #[cfg(test)]

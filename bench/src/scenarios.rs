@@ -141,8 +141,7 @@ impl Field {
         plan: Plan,
     ) -> Result<Figures> {
         let (ledger, window) = (&running.ledger, plan.window);
-        let window =
-            produce(&self.contestant, ledger, events, pace, plan.warm_up, window).await?;
+        let window = produce(&self.contestant, ledger, events, pace, plan.warm_up, window).await?;
         Ok(running.drain(&window).await)
     }
 
@@ -153,6 +152,8 @@ impl Field {
             let (warm_up, window) = (plan.warm_up / 2, plan.window / 2);
             produce(&self.contestant, &ledger, events, Pace::Saturated, warm_up, window).await
         };
+        // Connections are opened, and files grow for the first time.
+        rate(1).await?;
         let (mut alone, mut recording) = (0.0, 0.0);
         for _ in 0..2 {
             alone += rate(0).await?.transactions / 2.0;

@@ -61,7 +61,11 @@ impl Contestant for Naive {
         })
     }
 
-    fn relay(&self, ledger: Arc<Ledger>, stop: CancellationToken) -> BoxFuture<'static, Result<()>> {
+    fn relay(
+        &self,
+        ledger: Arc<Ledger>,
+        stop: CancellationToken,
+    ) -> BoxFuture<'static, Result<()>> {
         let pool = self.pool.clone();
         Box::pin(async move {
             while !stop.is_cancelled() {
@@ -85,7 +89,10 @@ async fn publish_one(pool: &PgPool, ledger: &Ledger) -> Result<bool> {
     .await?;
     let Some((id, payload)) = row else { return Ok(false) };
     ledger.publish(serde_json::from_slice::<Placed>(&payload)?.event);
-    sqlx::query("update outbox set sent_at = now() where id = $1").bind(id).execute(&mut *tx).await?;
+    sqlx::query("update outbox set sent_at = now() where id = $1")
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await?;
     Ok(true)
 }

@@ -4,12 +4,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ::outbox_core::prelude::{
-    Event, IdempotencyStrategy, OutboxConfig, OutboxError, OutboxManagerBuilder, OutboxService,
-    Transport,
+    Event, IdempotencyStrategy, NoIdempotency, OutboxConfig, OutboxError, OutboxManagerBuilder,
+    OutboxService, Transport,
 };
 use anyhow::Result;
 use futures_util::future::BoxFuture;
-use ::outbox_core::prelude::NoIdempotency;
 use outbox_postgres::{PostgresOutbox, PostgresWriter};
 use sqlx_08::PgPool;
 use sqlx_08::postgres::PgPoolOptions;
@@ -62,12 +61,11 @@ async fn set_up(url: String) -> Result<Arc<dyn Contestant>> {
     let pool = PgPoolOptions::new().max_connections(CONNECTIONS + 4).connect(&url).await?;
     sqlx_08::raw_sql(ORDERS).execute(&pool).await?;
     sqlx_08::raw_sql(SCHEMA).execute(&pool).await?;
-    let config = Arc::new(OutboxConfig {
-        batch_size: 500,
-        poll_interval_secs: 1,
-        idempotency_strategy: IdempotencyStrategy::None,
-        ..OutboxConfig::default()
-    });
+    let mut config = OutboxConfig::default();
+    config.batch_size = 500;
+    config.poll_interval_secs = 1;
+    config.idempotency_strategy = IdempotencyStrategy::None;
+    let config = Arc::new(config);
     let service = OutboxService::new(Arc::new(PostgresWriter), Arc::clone(&config));
     Ok(Arc::new(OutboxCore { pool, service, config }))
 }
@@ -84,7 +82,11 @@ impl Contestant for OutboxCore {
         })
     }
 
-    fn relay(&self, ledger: Arc<Ledger>, stop: CancellationToken) -> BoxFuture<'static, Result<()>> {
+    fn relay(
+        &self,
+        ledger: Arc<Ledger>,
+        stop: CancellationToken,
+    ) -> BoxFuture<'static, Result<()>> {
         let (pool, config) = (self.pool.clone(), Arc::clone(&self.config));
         Box::pin(async move {
             let (shutdown, shutdown_rx) = watch::channel(false);

@@ -101,10 +101,15 @@ impl Contestant for RustStreamSqlx {
         })
     }
 
-    fn relay(&self, ledger: Arc<Ledger>, stop: CancellationToken) -> BoxFuture<'static, Result<()>> {
+    fn relay(
+        &self,
+        ledger: Arc<Ledger>,
+        stop: CancellationToken,
+    ) -> BoxFuture<'static, Result<()>> {
         let (url, notified) = (self.url.clone(), self.notified);
         Box::pin(async move {
-            let pool = PgPoolOptions::new().max_connections(RELAY_CONNECTIONS).connect(&url).await?;
+            let pool =
+                PgPoolOptions::new().max_connections(RELAY_CONNECTIONS).connect(&url).await?;
             let broker = SqlxBroker::new(pool.clone());
             let broker = if notified {
                 broker.poll_interval(Duration::from_secs(60)).listen_notify()
