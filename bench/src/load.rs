@@ -102,7 +102,12 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(contestant: &Arc<dyn Contestant>) -> Self {
-        let (ledger, stop) = (Arc::new(Ledger::new()), CancellationToken::new());
+        Self::go_on(contestant, Arc::new(Ledger::new()))
+    }
+
+    /// Another relay, where events of an earlier one may still wait.
+    pub(crate) fn go_on(contestant: &Arc<dyn Contestant>, ledger: Arc<Ledger>) -> Self {
+        let stop = CancellationToken::new();
         let task = tokio::spawn(contestant.relay(Arc::clone(&ledger), stop.clone()));
         Self { ledger, stop, task }
     }

@@ -45,12 +45,15 @@ async fn main() -> Result<()> {
         entries.retain(|entry| entry.name == first || entry.name.contains(only.as_str()));
     }
     let server = Server::get().await?;
-    let machine = machine(server.version().await?);
+    let mut machine = machine(server.version().await?);
+    let before = others().await;
     let outcome = tokio::select! {
         outcome = scenarios::run(&server, &entries, plan) => outcome,
         _ = tokio::signal::ctrl_c() => bail!("interrupted"),
     };
-    let page = report::page(&machine, &entries, plan, &outcome?)?;
+    let results = outcome?;
+    machine.others = before.zip(others().await);
+    let page = report::page(&machine, &entries, plan, &results)?;
     println!("{page}");
     if !arguments.quick && arguments.only.is_none() {
         std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks.md"), page)?;
@@ -67,5 +70,31 @@ fn machine(postgres: String) -> Machine {
         processor: name.unwrap_or(std::env::consts::ARCH).to_owned(),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         postgres,
+        others: None,
     }
+}
+
+/// The share of all processors that is used during a second in which nothing is measured.
+async fn others() -> Option<f64> {
+    let (used, total) = processor_time()?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (used_later, total_later) = processor_time()?;
+    Some((used_later - used) / (total_later - total))
+}
+
+/// Used and total, since the system started, of all processors together.
+fn processor_time() -> Option<(f64, f64)> {
+    let statistics = std::fs::read_to_string("/proc/stat").ok()?;
+    let times: Vec<f64> = statistics
+        .lines()
+        .next()?
+        .split_whitespace()
+        .skip(1)
+        // user, nice, system, idle, iowait, irq, softirq, steal; guests are in user already.
+        .take(8)
+        .map(str::parse)
+        .collect::<Result<_, _>>()
+        .ok()?;
+    let total = times.iter().sum();
+    Some((total - times.get(3)? - times.get(4)?, total))
 }

@@ -13,6 +13,9 @@ pub(crate) struct Machine {
     pub(crate) processor: String,
     pub(crate) cores: usize,
     pub(crate) postgres: String,
+    /// The share of all processors that others used just before the run and just after it, where the
+    /// system tells.
+    pub(crate) others: Option<(f64, f64)>,
 }
 
 pub(crate) fn page(
@@ -38,6 +41,15 @@ pub(crate) fn page(
         plan.rounds,
         plan.window.as_secs_f64(),
     )?;
+    if let Some((before, after)) = machine.others {
+        writeln!(
+            page,
+            "Others used {:.0} % of the processors in the second before the run, and {:.0} % in the \
+             second after it; on a machine that is not quiet figures are too low.\n",
+            100.0 * before,
+            100.0 * after,
+        )?;
+    }
     writeln!(
         page,
         "Latency is counted from when the producer knows of its commit until the event is published; \
@@ -65,7 +77,8 @@ pub(crate) fn page(
         page,
         "A repeatable-read transaction that has read something is open for {age} s before, while \
          {AGEING} events per second pass, and stays open: what relays have settled since then remains \
-         as dead rows.\n"
+         as dead rows. All contestants age together; then each relay is started again and measured \
+         alone.\n"
     )?;
     latency(
         &mut page,
@@ -159,7 +172,9 @@ fn cost(page: &mut String, entries: &[Entry], results: &Results) -> std::fmt::Re
     writeln!(
         page,
         "Transactions per second, saturated: the business row alone; with one event recorded, no relay \
-         running; and with its relay at work on the same machine (the first table's rate).\n"
+         running; and with its relay at work on the same machine (the first table's rate). \
+         Alone is the same work for all: how far it differs between them tells how quiet the machine \
+         was.\n"
     )?;
     writeln!(page, "| outbox | alone | recording | of alone | with its relay | of alone |")?;
     writeln!(page, "|---|--:|--:|--:|--:|--:|")?;

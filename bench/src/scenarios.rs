@@ -84,7 +84,8 @@ pub(crate) async fn run(server: &Server, entries: &[Entry], plan: Plan) -> Resul
     Ok(results)
 }
 
-/// All contestants age at the same time, at the same rate; then each is measured alone.
+/// All contestants age at the same time, at the same rate. Then all relays stop, as each would search
+/// through its dead rows while another is measured, and one after the other starts again.
 async fn snapshot(
     server: &Server,
     entries: &[Entry],
@@ -103,7 +104,14 @@ async fn snapshot(
         produce(&field.contestant, &running.ledger, 1, pace, none, plan.snapshot)
     });
     futures_util::future::try_join_all(ageing).await?;
+    let mut aged = Vec::new();
     for (name, field, running, held) in fields {
+        let ledger = Arc::clone(&running.ledger);
+        running.stop().await.with_context(|| format!("{name}, with a snapshot"))?;
+        aged.push((name, field, ledger, held));
+    }
+    for (name, field, ledger, held) in aged {
+        let running = Running::go_on(&field.contestant, ledger);
         for (load, pace) in
             [(Load::SnapshotQuiet, QUIET), (Load::SnapshotSaturated, Pace::Saturated)]
         {
