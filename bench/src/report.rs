@@ -1,0 +1,250 @@
+//! The tables, as Markdown, medians of the rounds.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::contestant::{Entry, PAYLOAD};
+use crate::ledger::Figures;
+use crate::load::PRODUCERS;
+use crate::scenarios::{AGEING, Cost, Load, Plan, Results};
+
+/// Where the figures come from.
+pub(crate) struct Machine {
+    pub(crate) processor: String,
+    pub(crate) cores: usize,
+    pub(crate) postgres: String,
+    /// The share of all processors that others used just before the run and just after it, where the
+    /// system tells.
+    pub(crate) others: Option<(f64, f64)>,
+}
+
+pub(crate) fn page(
+    machine: &Machine,
+    entries: &[Entry],
+    plan: Plan,
+    results: &Results,
+) -> Result<String, std::fmt::Error> {
+    let mut page = String::new();
+    writeln!(page, "# Benchmarks\n")?;
+    writeln!(page, "    cargo run --release --manifest-path bench/Cargo.toml\n")?;
+    writeln!(
+        page,
+        "wrote this page: {} cores ({}), PostgreSQL {} with fsync, on the same machine as producers \
+         and relays. Every transaction inserts a row of business and, with it, events of {PAYLOAD} B; \
+         saturated by {PRODUCERS} producers, else a steady 200 transactions per second. One relay \
+         publishes to a counter in the process: no network is measured. Each figure is the median of \
+         {} rounds of {} s, contestants in turn, every time in a new database; with a snapshot it is \
+         one round. Ratios travel from machine to machine, absolute figures do not.\n",
+        machine.cores,
+        machine.processor,
+        machine.postgres,
+        plan.rounds,
+        plan.window.as_secs_f64(),
+    )?;
+    if let Some((before, after)) = machine.others {
+        writeln!(
+            page,
+            "Others used {:.0} % of the processors in the second before the run, and {:.0} % in the \
+             second after it; on a machine that is not quiet figures are too low.\n",
+            100.0 * before,
+            100.0 * after,
+        )?;
+    }
+    writeln!(
+        page,
+        "Latency is counted from when the producer knows of its commit until the event is published; \
+         events that still wait a second after the producers stopped count with the time that they \
+         have waited, and make it a lower bound (`>`).\n"
+    )?;
+    throughput(
+        &mut page,
+        "Saturated, one event per transaction",
+        Load::SaturatedByOnes,
+        entries,
+        results,
+    )?;
+    throughput(
+        &mut page,
+        "Saturated, ten events per transaction",
+        Load::SaturatedByTens,
+        entries,
+        results,
+    )?;
+    latency(&mut page, "200 events per second", Load::Quiet, entries, results)?;
+    let age = plan.snapshot.as_secs();
+    writeln!(page, "## With a snapshot held open\n")?;
+    writeln!(
+        page,
+        "A repeatable-read transaction that has read something is open for {age} s before, while \
+         {AGEING} events per second pass, and stays open: what relays have settled since then remains \
+         as dead rows. All contestants age together; then each relay is started again and measured \
+         alone.\n"
+    )?;
+    latency(
+        &mut page,
+        "200 events per second, old snapshot",
+        Load::SnapshotQuiet,
+        entries,
+        results,
+    )?;
+    throughput(
+        &mut page,
+        "Saturated, one event per transaction, old snapshot",
+        Load::SnapshotSaturated,
+        entries,
+        results,
+    )?;
+    cost(&mut page, entries, results)?;
+    writeln!(page, "## How each was set up\n")?;
+    for entry in entries {
+        writeln!(page, "- **{}**: {}", entry.name, entry.notes)?;
+    }
+    Ok(page)
+}
+
+fn throughput(
+    page: &mut String,
+    title: &str,
+    load: Load,
+    entries: &[Entry],
+    results: &Results,
+) -> std::fmt::Result {
+    writeln!(page, "## {title}\n")?;
+    writeln!(page, "| outbox | recorded/s | published/s | × {} | p50 | p99 |", entries[0].name)?;
+    writeln!(page, "|---|--:|--:|--:|--:|--:|")?;
+    let published = |entry: &Entry| {
+        results.figures.get(&(load, entry.name)).map(|rounds| median(rounds, |f| f.published))
+    };
+    for entry in entries {
+        let Some(rounds) = results.figures.get(&(load, entry.name)) else { continue };
+        let ratio = published(entry).zip(published(&entries[0])).map(|(its, first)| its / first);
+        writeln!(
+            page,
+            "| {} | {} | {} | {:.1} | {} | {} |",
+            entry.name,
+            whole(median(rounds, |f| f.recorded)),
+            whole(median(rounds, |f| f.published)),
+            ratio.unwrap_or(f64::NAN),
+            duration(rounds, |f| f.p50),
+            duration(rounds, |f| f.p99),
+        )?;
+    }
+    duplicates(page, load, entries, results)?;
+    writeln!(page)
+}
+
+fn latency(
+    page: &mut String,
+    title: &str,
+    load: Load,
+    entries: &[Entry],
+    results: &Results,
+) -> std::fmt::Result {
+    writeln!(page, "## {title}\n")?;
+    writeln!(page, "| outbox | p50 | p99 |\n|---|--:|--:|")?;
+    for entry in entries {
+        let Some(rounds) = results.figures.get(&(load, entry.name)) else { continue };
+        let (p50, p99) = (duration(rounds, |f| f.p50), duration(rounds, |f| f.p99));
+        writeln!(page, "| {} | {p50} | {p99} |", entry.name)?;
+    }
+    duplicates(page, load, entries, results)?;
+    writeln!(page)
+}
+
+fn duplicates(
+    page: &mut String,
+    load: Load,
+    entries: &[Entry],
+    results: &Results,
+) -> std::fmt::Result {
+    for entry in entries {
+        let rounds = results.figures.get(&(load, entry.name));
+        let twice: u64 = rounds.into_iter().flatten().map(|figures| figures.duplicates).sum();
+        if twice > 0 {
+            writeln!(page, "\n{} published {twice} events twice.", entry.name)?;
+        }
+    }
+    Ok(())
+}
+
+fn cost(page: &mut String, entries: &[Entry], results: &Results) -> std::fmt::Result {
+    writeln!(page, "## What recording costs the business transaction\n")?;
+    writeln!(
+        page,
+        "Transactions per second, saturated: the business row alone; with one event recorded, no relay \
+         running; and with its relay at work on the same machine (the first table's rate). \
+         Alone is the same work for all: how far it differs between them tells how quiet the machine \
+         was.\n"
+    )?;
+    writeln!(page, "| outbox | alone | recording | of alone | with its relay | of alone |")?;
+    writeln!(page, "|---|--:|--:|--:|--:|--:|")?;
+    for entry in entries {
+        let Some(rounds) = results.costs.get(entry.name) else { continue };
+        let of = |value: fn(&Cost) -> f64| middle(rounds.iter().map(value).collect());
+        let alone = of(|cost| cost.alone);
+        let relayed = results
+            .figures
+            .get(&(Load::SaturatedByOnes, entry.name))
+            .map_or(f64::NAN, |rounds| median(rounds, |f| f.recorded));
+        writeln!(
+            page,
+            "| {} | {} | {} | {:.0} % | {} | {:.0} % |",
+            entry.name,
+            whole(alone),
+            whole(of(|cost| cost.recording)),
+            // Within a round, as machines have moods.
+            100.0 * of(|cost| cost.recording / cost.alone),
+            whole(relayed),
+            100.0 * relayed / alone,
+        )?;
+    }
+    writeln!(page)
+}
+
+fn median(rounds: &[Figures], value: impl Fn(&Figures) -> f64) -> f64 {
+    middle(rounds.iter().map(value).collect())
+}
+
+/// The median; of two the upper one.
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn duration(rounds: &[Figures], value: impl Fn(&Figures) -> Duration) -> String {
+    let seconds = median(rounds, |figures| value(figures).as_secs_f64());
+    let waiting = median(rounds, |figures| figures.waiting as f64) > 0.0;
+    let bound = if waiting { "> " } else { "" };
+    match seconds {
+        ..0.01 => format!("{bound}{:.1} ms", seconds * 1e3),
+        ..1.0 => format!("{bound}{:.0} ms", seconds * 1e3),
+        _ => format!("{bound}{seconds:.1} s"),
+    }
+}
+
+/// Three digits are more than such a measurement tells.
+fn whole(value: f64) -> String {
+    let step = if value >= 1_000.0 { 100.0 } else { 10.0 };
+    let rounded = ((value / step).round() * step) as u64;
+    if rounded >= 1_000 {
+        format!("{},{:03}", rounded / 1_000, rounded % 1_000)
+    } else {
+        rounded.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_rounded_and_grouped() {
+        assert_eq!([48_351.0, 9_949.0, 994.0, 3.0].map(whole), ["48,400", "9,900", "990", "0"]);
+    }
+
+    #[test]
+    fn the_median_does_not_mind_the_order() {
+        assert_eq!(middle(vec![9.0, 1.0, 5.0]), 5.0);
+        assert!(middle(Vec::new()).is_nan());
+    }
+}
