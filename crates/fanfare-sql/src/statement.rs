@@ -30,7 +30,6 @@ pub(crate) enum Value {
     Int(i64),
     Texts(Vec<String>),
     OptionalTexts(Vec<Option<String>>),
-    Ints(Vec<i64>),
     SmallInts(Vec<i16>),
     Int4s(Vec<i32>),
 }
@@ -45,7 +44,6 @@ macro_rules! bind_values {
                 $crate::statement::Value::Int(value) => query.bind(value),
                 $crate::statement::Value::Texts($list) => query.bind($as_bound),
                 $crate::statement::Value::OptionalTexts($list) => query.bind($as_bound),
-                $crate::statement::Value::Ints($list) => query.bind($as_bound),
                 $crate::statement::Value::SmallInts($list) => query.bind($as_bound),
                 $crate::statement::Value::Int4s($list) => query.bind($as_bound),
             };
@@ -153,7 +151,6 @@ mod tokio_postgres {
             Value::Int(value) => value,
             Value::Texts(values) => values,
             Value::OptionalTexts(values) => values,
-            Value::Ints(values) => values,
             Value::SmallInts(values) => values,
             Value::Int4s(values) => values,
         }
