@@ -87,3 +87,27 @@ async fn sqlite_has_no_schemas() {
     let place = Place::sqlite().await.unwrap();
     assert!(matches!(place.database.clone().schema("events"), Err(SqlError::NoSchemas)));
 }
+
+#[tokio::test]
+async fn a_transaction_of_tokio_postgres_records_too() {
+    let Some(place) = Place::postgres().await else { return };
+    let (mut client, connection) =
+        tokio_postgres::connect(&place.url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let mut tx = client.transaction().await.unwrap();
+    let first = place.outbox.record(&mut tx, &Happened::new("k", 0)).await.unwrap();
+    let more = (1..4).map(|number| Happened::new("k", number)).collect::<Vec<_>>();
+    let more = place.outbox.record_all(&mut tx, more).await.unwrap();
+    let last = place.outbox.record_ordered(&mut tx, Happened::new("k", 4)).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut tx = client.transaction().await.unwrap();
+    place.outbox.clone().logged().record(&mut tx, &Happened::new("k", 5)).await.unwrap();
+    tx.rollback().await.unwrap();
+
+    let broker = crate::broker::Broker::new();
+    let relay = crate::places::Running::start(place.relay(&broker));
+    broker.has(5).await;
+    relay.stop().await;
+    let published: Vec<String> = broker.accepted().into_iter().map(|message| message.id).collect();
+    assert_eq!(published, [vec![first], more, last].concat());
+}
