@@ -9,12 +9,13 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use fanfare_core::{BoxFuture, ConnectionType, Inbox, InboxError, UnitOfWork};
 
-use crate::{Database, Outbox, SqlError, database::Pool};
+use crate::{Database, Outbox, database::Pool};
 use statements::Statements;
 use unit::Unit;
 pub(crate) use {purge::purge, unit::messages};
 
 /// How long a unit of work waits for another's row.
+#[cfg(feature = "postgres")]
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Lets handlers that are registered with [`Router::on_tx`](fanfare_core::Router::on_tx) have
@@ -69,6 +70,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct SqlInbox {
     database: Database,
     outbox: Option<Outbox>,
+    #[cfg(feature = "postgres")]
     begin: Arc<str>,
     statements: Arc<Statements>,
 }
@@ -81,10 +83,13 @@ impl SqlInbox {
     /// An inbox in `database`, which lets a unit of work wait 10 s for a lock.
     #[must_use]
     pub fn new(database: &Database) -> Self {
-        let statements = Arc::new(Statements::new(database.dialect(), &database.names));
-        let inbox =
-            SqlInbox { database: database.clone(), outbox: None, begin: "".into(), statements };
-        inbox.lock_timeout(LOCK_TIMEOUT)
+        SqlInbox {
+            database: database.clone(),
+            outbox: None,
+            #[cfg(feature = "postgres")]
+            begin: begin(LOCK_TIMEOUT),
+            statements: Arc::new(Statements::new(database.dialect(), &database.names)),
+        }
     }
 
     /// Records the events that handlers return in `outbox`, which is in the same database, in
@@ -101,12 +106,18 @@ impl SqlInbox {
     /// handlers' statements. After that its deliveries come again. Keep it below the visibility
     /// time-out of the queue (60 s by default). Rounded to milliseconds, at least 1. PostgreSQL
     /// only: on SQLite the connection's busy time-out is what counts.
+    #[cfg(feature = "postgres")]
     #[must_use]
     pub fn lock_timeout(self, timeout: Duration) -> Self {
-        let milliseconds = timeout.as_millis().clamp(1, i32::MAX.unsigned_abs().into());
-        let begin = format!("begin; set local lock_timeout = {milliseconds}");
-        SqlInbox { begin: begin.into(), ..self }
+        SqlInbox { begin: begin(timeout), ..self }
     }
+}
+
+/// Begins a transaction and bounds its waits, in one round trip.
+#[cfg(feature = "postgres")]
+fn begin(lock_timeout: Duration) -> Arc<str> {
+    let milliseconds = lock_timeout.as_millis().clamp(1, i32::MAX.unsigned_abs().into());
+    format!("begin; set local lock_timeout = {milliseconds}").into()
 }
 
 impl Inbox for SqlInbox {
@@ -130,7 +141,7 @@ impl Inbox for SqlInbox {
                 #[cfg(feature = "postgres")]
                 Pool::Postgres(pool) => {
                     let begin = sqlx::AssertSqlSafe(Arc::clone(&self.begin));
-                    let tx = pool.begin_with(begin).await.map_err(SqlError::from)?;
+                    let tx = pool.begin_with(begin).await.map_err(crate::SqlError::from)?;
                     Box::new(Unit::new(tx, statements, outbox))
                 }
                 #[cfg(feature = "sqlite")]

@@ -91,7 +91,7 @@ async fn a_crash_between_commit_and_delete_is_a_duplicate<S: Store>(store: S) {
 /// Consumers that are ended at any moment, whose deliveries come again.
 async fn consumers_that_crash_at_random_have_each_effect_once<S: Store>(store: S) {
     let seed = fastrand::u64(..);
-    println!("seed {seed}");
+    eprintln!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let bench = Bench::new(store).await;
     let outbox = Outbox::new(bench.store.database(), "products");
@@ -122,7 +122,7 @@ async fn many_consumers_with_overlapping_batches_have_each_effect_once_and_never
 ) {
     const EVENTS: usize = 120;
     let seed = fastrand::u64(..);
-    println!("seed {seed}");
+    eprintln!("seed {seed}");
     let bench = Arc::new(Bench::new(store).await);
     let outbox = Outbox::new(bench.store.database(), "products");
     let consumers = (0..6).map(|consumer| {

@@ -84,7 +84,7 @@ impl Store for OnPostgres {
     }
 
     async fn execute(connection: &mut Self::Connection, sql: &str) -> sqlx::Result<()> {
-        sqlx::query(AssertSqlSafe(sql)).execute(connection).await.map(drop)
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop)
     }
 
     fn seconds_ago(seconds: u32) -> String {
@@ -135,7 +135,7 @@ impl Store for OnSqlite {
     }
 
     async fn execute(connection: &mut Self::Connection, sql: &str) -> sqlx::Result<()> {
-        sqlx::query(AssertSqlSafe(sql)).execute(connection).await.map(drop)
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop)
     }
 
     fn seconds_ago(seconds: u32) -> String {
