@@ -2,6 +2,7 @@
 
 mod contestant;
 mod contestants;
+mod inbox;
 mod ledger;
 mod load;
 mod report;
@@ -47,13 +48,17 @@ async fn main() -> Result<()> {
     let server = Server::get().await?;
     let mut machine = machine(server.version().await?);
     let before = others().await;
+    let everything = async {
+        let results = scenarios::run(&server, &entries, plan).await?;
+        anyhow::Ok((results, inbox::run(&server, plan).await?))
+    };
     let outcome = tokio::select! {
-        outcome = scenarios::run(&server, &entries, plan) => outcome,
+        outcome = everything => outcome,
         _ = tokio::signal::ctrl_c() => bail!("interrupted"),
     };
-    let results = outcome?;
+    let (results, ways) = outcome?;
     machine.others = before.zip(others().await);
-    let page = report::page(&machine, &entries, plan, &results)?;
+    let page = report::page(&machine, &entries, plan, &results, &ways)?;
     println!("{page}");
     if !arguments.quick && arguments.only.is_none() {
         std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks.md"), page)?;

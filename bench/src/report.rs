@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::contestant::{Entry, PAYLOAD};
+use crate::inbox::Way;
 use crate::ledger::Figures;
 use crate::load::PRODUCERS;
 use crate::scenarios::{AGEING, Cost, Load, Plan, Results};
@@ -23,6 +24,7 @@ pub(crate) fn page(
     entries: &[Entry],
     plan: Plan,
     results: &Results,
+    ways: &[Way],
 ) -> Result<String, std::fmt::Error> {
     let mut page = String::new();
     writeln!(page, "# Benchmarks\n")?;
@@ -45,7 +47,8 @@ pub(crate) fn page(
         writeln!(
             page,
             "Others used {:.0} % of the processors in the second before the run, and {:.0} % in the \
-             second after it; on a machine that is not quiet figures are too low.\n",
+             second after it (what they did in between is not known): on a machine that is not quiet \
+             figures are too low.\n",
             100.0 * before,
             100.0 * after,
         )?;
@@ -95,6 +98,7 @@ pub(crate) fn page(
         results,
     )?;
     cost(&mut page, entries, results)?;
+    inbox(&mut page, ways)?;
     writeln!(page, "## How each was set up\n")?;
     for entry in entries {
         writeln!(page, "- **{}**: {}", entry.name, entry.notes)?;
@@ -171,32 +175,38 @@ fn cost(page: &mut String, entries: &[Entry], results: &Results) -> std::fmt::Re
     writeln!(page, "## What recording costs the business transaction\n")?;
     writeln!(
         page,
-        "Transactions per second, saturated: the business row alone; with one event recorded, no relay \
-         running; and with its relay at work on the same machine (the first table's rate). \
-         Alone is the same work for all: how far it differs between them tells how quiet the machine \
-         was.\n"
+        "Transactions per second, saturated, in turn: the business row alone, and with one event \
+         recorded, no relay running. Alone is the same work for all: how far it differs between them \
+         tells how quiet the machine was.\n"
     )?;
-    writeln!(page, "| outbox | alone | recording | of alone | with its relay | of alone |")?;
-    writeln!(page, "|---|--:|--:|--:|--:|--:|")?;
+    writeln!(page, "| outbox | alone | recording | of alone |\n|---|--:|--:|--:|")?;
     for entry in entries {
         let Some(rounds) = results.costs.get(entry.name) else { continue };
         let of = |value: fn(&Cost) -> f64| middle(rounds.iter().map(value).collect());
-        let alone = of(|cost| cost.alone);
-        let relayed = results
-            .figures
-            .get(&(Load::SaturatedByOnes, entry.name))
-            .map_or(f64::NAN, |rounds| median(rounds, |f| f.recorded));
         writeln!(
             page,
-            "| {} | {} | {} | {:.0} % | {} | {:.0} % |",
+            "| {} | {} | {} | {:.0} % |",
             entry.name,
-            whole(alone),
+            whole(of(|cost| cost.alone)),
             whole(of(|cost| cost.recording)),
             // Within a round, as machines have moods.
             100.0 * of(|cost| cost.recording / cost.alone),
-            whole(relayed),
-            100.0 * relayed / alone,
         )?;
+    }
+    writeln!(page)
+}
+
+fn inbox(page: &mut String, ways: &[Way]) -> std::fmt::Result {
+    writeln!(page, "## Inbox\n")?;
+    writeln!(
+        page,
+        "Handlers that insert the row of business, saturated by {PRODUCERS} workers: without and with \
+         fanfare's inbox, which also reads the envelope, remembers the event in the same transaction \
+         and has a savepoint for each message. After every round there are as many rows as messages.\n"
+    )?;
+    writeln!(page, "| | messages/s |\n|---|--:|")?;
+    for way in ways {
+        writeln!(page, "| {} | {} |", way.name, whole(middle(way.rates.clone())))?;
     }
     writeln!(page)
 }
