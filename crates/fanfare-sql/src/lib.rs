@@ -9,6 +9,8 @@
 //! | record events with the state that they tell of | [`Outbox`] |
 //! | publish what was recorded | [`Relay`] |
 //! | keep all events, read them again, build aggregates on them | [`EventLog`], [`Outbox::append`] |
+//! | hand history to one consumer | [`Replay`] |
+//! | keep a view up to date with the log, and make it anew | [`Projection`] |
 
 mod change;
 mod connection;
@@ -17,8 +19,10 @@ mod error;
 mod log;
 mod names;
 mod outbox;
+mod projection;
 mod query;
 mod relay;
+mod replay;
 mod schema;
 mod shard;
 mod statement;
@@ -30,6 +34,10 @@ pub use database::Database;
 pub use error::SqlError;
 pub use log::{AppendError, EventLog, Expected, Filter, LoggedEvent, Position};
 pub use outbox::{Backlog, DeadEvent, HeldKey, Outbox, RecordError};
+pub use projection::{
+    BuildProgress, Generation, Lag, OnFailure, Projection, ProjectionError, Until, View,
+};
 pub use relay::{OnRefusal, Relay};
+pub use replay::{Replay, ReplayError, ReplayProgress, Replayed};
 pub use shard::{SHARDS, shard_of};
 pub use statement::Transaction;

@@ -33,12 +33,14 @@ macro_rules! migrations {
 pub(crate) const POSTGRES: &[Migration] = migrations!("postgres":
     1 "outbox",
     3 "log",
+    4 "projections",
 );
 
 #[cfg(feature = "sqlite")]
 pub(crate) const SQLITE: &[Migration] = migrations!("sqlite":
     1 "outbox",
     3 "log",
+    4 "projections",
 );
 
 /// Makes the table that remembers what has been applied.

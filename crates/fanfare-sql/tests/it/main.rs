@@ -1,4 +1,4 @@
-//! Outbox, relay and event log on a real PostgreSQL and on SQLite files.
+//! Outbox, relay, event log, replay and projections on a real PostgreSQL and on SQLite files.
 #![allow(clippy::unwrap_used)]
 
 mod broker;
@@ -8,6 +8,7 @@ mod kills;
 mod log;
 mod outbox;
 mod places;
+mod projection;
 mod relay;
 mod stores;
 mod trials;
