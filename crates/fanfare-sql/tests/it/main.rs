@@ -10,5 +10,6 @@ mod outbox;
 mod places;
 mod projection;
 mod relay;
+mod replay;
 mod stores;
 mod trials;
