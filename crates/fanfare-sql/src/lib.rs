@@ -11,6 +11,8 @@
 //! | handle events in the same transaction as their effect | [`SqlInbox`] |
 //! | handle events once whose effect is elsewhere, nearly | [`SqlIdempotencyStore`] |
 //! | keep all events, read them again, build aggregates on them | [`EventLog`], [`Outbox::append`] |
+//! | hand history to one consumer | [`Replay`] |
+//! | keep a view up to date with the log, and make it anew | [`Projection`] |
 
 mod change;
 mod connection;
@@ -21,8 +23,10 @@ mod inbox;
 mod log;
 mod names;
 mod outbox;
+mod projection;
 mod query;
 mod relay;
+mod replay;
 mod schema;
 mod shard;
 mod statement;
@@ -36,6 +40,10 @@ pub use idempotency::SqlIdempotencyStore;
 pub use inbox::SqlInbox;
 pub use log::{AppendError, EventLog, Expected, Filter, LoggedEvent, Position};
 pub use outbox::{Backlog, DeadEvent, HeldKey, Outbox, RecordError};
+pub use projection::{
+    BuildProgress, Generation, Lag, OnFailure, Projection, ProjectionError, Until, View,
+};
 pub use relay::{OnRefusal, Relay};
+pub use replay::{Replay, ReplayError, ReplayProgress, Replayed};
 pub use shard::{SHARDS, shard_of};
 pub use statement::Transaction;

@@ -104,12 +104,23 @@ impl EventLog {
         read::stream(&self.database, key, from_version).await
     }
 
-    /// The high-water mark: at this position and below it nothing can appear any more.
+    /// The high-water mark: at this position and below it nothing can appear any more. A later answer
+    /// may be lower; what an earlier one said still holds.
     ///
     /// # Errors
     /// [`SqlError`].
     pub async fn high_water(&self) -> Result<Position, SqlError> {
         mark::settled(&self.database).await.map(Position::from_stored)
+    }
+
+    /// The highest position that was drawn; what has been committed so far is at it or below.
+    pub(crate) async fn drawn(&self) -> Result<Position, SqlError> {
+        mark::drawn(&self.database).await.map(Position::from_stored)
+    }
+
+    /// Now, by the database's clock.
+    pub(crate) async fn now(&self) -> Result<Timestamp, SqlError> {
+        read::now(&self.database).await
     }
 
     /// The position of the last event that was recorded by `time`, [`Position::START`] if there is

@@ -34,6 +34,7 @@ pub(crate) const POSTGRES: &[Migration] = migrations!("postgres":
     1 "outbox",
     2 "inbox",
     3 "log",
+    4 "projections",
 );
 
 #[cfg(feature = "sqlite")]
@@ -41,6 +42,7 @@ pub(crate) const SQLITE: &[Migration] = migrations!("sqlite":
     1 "outbox",
     2 "inbox",
     3 "log",
+    4 "projections",
 );
 
 /// Makes the table that remembers what has been applied.

@@ -1,9 +1,9 @@
 //! Which events of a log are wanted.
 
-use fanfare_core::tag;
+use fanfare_core::{Consumer, Destination, tag};
 use jiff::Timestamp;
 
-use crate::{database::Dialect, statement::Value};
+use crate::{database::Dialect, outbox::destination_text, statement::Value};
 
 /// Which events of a log are wanted; all, unless it is told otherwise. What is said is combined: an
 /// event has to fit all of it.
@@ -23,6 +23,14 @@ pub struct Filter {
     correlation_id: Option<String>,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
+    received: Option<Received>,
+}
+
+/// What a consumer's live queue gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Received {
+    families: Vec<String>,
+    destinations: Vec<String>,
 }
 
 impl Filter {
@@ -72,6 +80,23 @@ impl Filter {
         Filter { until: Some(time), ..self }
     }
 
+    /// Of these, the events that `consumer` would have received: from the topics that it handles
+    /// something of, and those that were sent to its own queue.
+    pub(crate) fn received_by(self, consumer: &Consumer) -> Self {
+        let handled = consumer.handled().iter();
+        let families = handled.clone().map(|handled| tag::family(handled.tag).into()).collect();
+        let topics = handled.map(|handled| Destination::Topic(handled.topic.into()));
+        let own = Destination::Queue(consumer.name().into());
+        let destinations = topics.chain([own]).map(|to| destination_text(&to)).collect();
+        Filter { received: Some(Received { families, destinations }), ..self }
+    }
+
+    /// Of these, the events that `consumer` has a handler for.
+    pub(crate) fn handled_by(self, consumer: &Consumer) -> Self {
+        let tags = consumer.handled().iter().map(|handled| handled.tag.into()).collect();
+        Filter { tags, ..self }
+    }
+
     /// Its conditions, each behind an `and`; their values are added to `values`.
     pub(super) fn conditions(&self, dialect: Dialect, values: &mut Vec<Value>) -> String {
         let mut sql = String::new();
@@ -94,6 +119,11 @@ impl Filter {
                 let families = any(family, add(Value::Texts(self.families.clone())));
                 sql += &format!(" and ({tags} or {families})");
             }
+        }
+        if let Some(Received { families, destinations }) = &self.received {
+            let families = any("rtrim(tag, '0123456789')", add(Value::Texts(families.clone())));
+            let destinations = any("destination", add(Value::Texts(destinations.clone())));
+            sql += &format!(" and {families} and {destinations}");
         }
         if !self.keys.is_empty() {
             sql += &format!(" and {}", any("key", add(Value::Texts(self.keys.clone()))));

@@ -50,6 +50,21 @@ fn setting(names: &Names) -> String {
     format!("fanfare.{}", names.shared("log"))
 }
 
+/// The highest position that has been drawn: what is committed by now lies at it or below.
+pub(super) async fn drawn(database: &Database) -> Result<i64, SqlError> {
+    let sql = match database.dialect() {
+        Dialect::Postgres => {
+            "select last_value - case when is_called then 0 else 1 end from {log_positions}"
+        }
+        Dialect::Sqlite => SQLITE,
+    };
+    let statement = Statement { sql: database.names.sql(sql), values: Vec::new() };
+    let rows: Vec<(i64,)> = database.fetch(statement).await?;
+    Ok(rows.first().map_or(0, |row| row.0))
+}
+
+const SQLITE: &str = "select coalesce(max(seq), 0) from sqlite_sequence where name = '{log}'";
+
 /// The position up to which the log is complete, for what is read after this.
 pub(super) async fn settled(database: &Database) -> Result<i64, SqlError> {
     let names = &database.names;
@@ -68,10 +83,7 @@ pub(super) async fn settled(database: &Database) -> Result<i64, SqlError> {
             let space = lock_of(&names.shared("log")).cast_unsigned();
             Statement { sql: names.sql(&sql), values: vec![Value::Int(i64::from(space))] }
         }
-        Dialect::Sqlite => {
-            let sql = "select coalesce(max(seq), 0) from sqlite_sequence where name = '{log}'";
-            Statement { sql: names.sql(sql), values: Vec::new() }
-        }
+        Dialect::Sqlite => Statement { sql: names.sql(SQLITE), values: Vec::new() },
     };
     let rows: Vec<(i64,)> = database.fetch(statement).await?;
     Ok(rows.first().map_or(0, |row| row.0))

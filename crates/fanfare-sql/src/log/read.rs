@@ -56,6 +56,8 @@ pub struct LoggedEvent {
     pub position: Position,
     /// When it was recorded, by the database's clock.
     pub recorded_at: Timestamp,
+    /// Which service published it: with the message's id it identifies the event.
+    pub source: String,
     /// Its number within its key, from 1; none unless it was appended with one.
     pub version: Option<u64>,
     /// The event, byte for byte as it was published.
@@ -76,24 +78,24 @@ impl LoggedEvent {
     }
 }
 
-/// Position, microseconds of recording, version; destination, id, tag, key, attributes, body.
-type Row = (i64, i64, Option<i64>, String, String, String, String, String, String);
+/// Position, microseconds of recording, version; source, destination, id, tag, key, attributes, body.
+type Row = (i64, i64, Option<i64>, String, String, String, String, String, String, String);
 
 fn columns(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Postgres => {
             "position, (extract(epoch from recorded_at) * 1000000)::int8, version, \
-             destination, event_id, tag, key, attributes, body"
+             source, destination, event_id, tag, key, attributes, body"
         }
         Dialect::Sqlite => {
             "position, recorded_at * 1000, version, \
-             destination, event_id, tag, key, attributes, body"
+             source, destination, event_id, tag, key, attributes, body"
         }
     }
 }
 
 fn event(row: Row) -> Result<LoggedEvent, SqlError> {
-    let (position, recorded_at, version, destination, id, tag, key, attributes, body) = row;
+    let (position, recorded_at, version, source, destination, id, tag, key, attributes, body) = row;
     let recorded_at = Timestamp::from_microsecond(recorded_at)
         .map_err(|_| corrupt("its time of recording is out of range"))?;
     let destination = destination_from(&destination).map_err(of_log)?;
@@ -101,6 +103,7 @@ fn event(row: Row) -> Result<LoggedEvent, SqlError> {
     Ok(LoggedEvent {
         position: Position::from_stored(position),
         recorded_at,
+        source,
         version: version.and_then(|version| u64::try_from(version).ok()),
         message: Message::new(destination, id, tag, key, attributes, body),
     })

@@ -1,4 +1,5 @@
 //! Outbox, relay, inbox and event log on a real PostgreSQL and on SQLite files.
+//! Outbox, relay, event log, replay and projections on a real PostgreSQL and on SQLite files.
 #![allow(clippy::unwrap_used)]
 
 mod broker;
@@ -11,7 +12,9 @@ mod kills;
 mod log;
 mod outbox;
 mod places;
+mod projection;
 mod relay;
+mod replay;
 mod server;
 mod stores;
 mod trials;

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use fanfare_core::{Delivery, EventType, HandlerError, Router};
 use fanfare_sql::{Database, Transaction, begin_immediate};
-use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
+use serde::Deserialize;
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, SqliteConnection, SqlitePool};
 
 use crate::places::{Place, Pool};
 
@@ -30,7 +32,65 @@ pub(crate) trait Store: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
     /// A time as the database counts it, so many seconds ago.
     fn seconds_ago(seconds: u32) -> String;
+    /// What a table is filled with in its order.
+    const SERIAL: &str;
+    /// With a handler that writes what happened into a table.
+    fn on_tx(router: Router<Table>) -> Router<Table>;
 }
+
+/// What a consumer of [`Happened`](crate::places::Happened) sees of it.
+#[derive(Debug, Clone, EventType, Deserialize)]
+#[event(type = "tests.Happened.v1", topic = "happenings")]
+pub(crate) struct Seen {
+    pub(crate) key: String,
+    pub(crate) number: i64,
+}
+
+/// A table of a view, and what is asked before an event is written into it.
+#[derive(Clone)]
+pub(crate) struct Table {
+    pub(crate) name: String,
+    pub(crate) gate: Gate,
+}
+
+pub(crate) type Gate = Arc<dyn Fn(&Delivery<Seen>) -> Answer + Send + Sync>;
+
+/// What a handler is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Write,
+    Fail,
+    /// Write, and then wait for ever.
+    Hang,
+    /// Let a statement fail and say nothing of it.
+    Swallow,
+}
+
+macro_rules! write_into_table {
+    ($name:ident, $connection:ty, $insert:literal) => {
+        async fn $name(
+            table: Table,
+            tx: &mut $connection,
+            seen: Delivery<Seen>,
+        ) -> Result<(), HandlerError> {
+            let answer = (table.gate)(&seen);
+            let sql = AssertSqlSafe(format!($insert, table.name));
+            let Seen { key, number } = seen.event;
+            sqlx::query(sql).bind(key).bind(number).execute(&mut *tx).await?;
+            match answer {
+                Answer::Write => Ok(()),
+                Answer::Fail => Err(HandlerError::retry("as it was told")),
+                Answer::Hang => std::future::pending().await,
+                Answer::Swallow => {
+                    let _ = sqlx::query("select 1 from nowhere").execute(tx).await;
+                    Ok(())
+                }
+            }
+        }
+    };
+}
+write_into_table!(write_postgres, PgConnection, "insert into {} (key, number) values ($1, $2)");
+write_into_table!(write_sqlite, SqliteConnection, "insert into {} (key, number) values ($1, $2)");
 
 #[derive(Clone)]
 pub(crate) struct OnPostgres(Arc<Place>);
@@ -90,6 +150,12 @@ impl Store for OnPostgres {
     fn seconds_ago(seconds: u32) -> String {
         format!("clock_timestamp() - interval '{seconds} seconds'")
     }
+
+    const SERIAL: &str = "bigint generated always as identity primary key";
+
+    fn on_tx(router: Router<Table>) -> Router<Table> {
+        router.on_tx(write_postgres)
+    }
 }
 
 #[derive(Clone)]
@@ -140,6 +206,12 @@ impl Store for OnSqlite {
 
     fn seconds_ago(seconds: u32) -> String {
         format!("cast(unixepoch('subsec') * 1000 as integer) - {seconds} * 1000")
+    }
+
+    const SERIAL: &str = "integer primary key autoincrement";
+
+    fn on_tx(router: Router<Table>) -> Router<Table> {
+        router.on_tx(write_sqlite)
     }
 }
 
