@@ -11,4 +11,5 @@ mod places;
 mod relay;
 mod server;
 mod stores;
+mod tail;
 mod trials;
