@@ -25,6 +25,10 @@ pub enum SqlError {
     /// SQLite has no schemas.
     #[error("SQLite has no schemas: tell its tables apart by a prefix")]
     NoSchemas,
+    /// SQLite has no log that can be followed.
+    #[cfg(feature = "wal")]
+    #[error("SQLite has no log to follow: run the relay without Relay::tail_log")]
+    NoLog,
     /// The tables are missing or of another version.
     #[error(
         "the tables of fanfare are missing: call Database::migrate, or apply Database::migrations by hand"

@@ -1,5 +1,7 @@
 //! Publishing what was recorded.
 
+#[cfg_attr(not(feature = "wal"), expect(dead_code, reason = "only the log feeds lanes"))]
+mod feed;
 mod floors;
 mod lane;
 mod lease;
@@ -7,9 +9,12 @@ mod lease_store;
 mod obstacles;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod snapshot;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
+#[cfg(feature = "wal")]
+mod tail;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +22,10 @@ use fanfare_core::{DynPublisher, Publisher};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "wal")]
+use crate::database::Pool;
 use crate::{Database, SqlError, database::Dialect};
+use feed::Feed;
 use lane::Lane;
 use lease::{Keeper, Owned};
 use lease_store::LeaseStore;
@@ -42,7 +50,8 @@ const LANES: usize = 4;
 ///
 /// Relays are woken by [`Outbox::wake`](crate::Outbox::wake), and look twice a second by themselves.
 /// On PostgreSQL a relay has connections of its own, some six, beside the pool's, made with the pool's
-/// options; a pooler in between must keep sessions.
+/// options; a pooler in between must keep sessions. With the feature `wal` it can be fed by the
+/// database's log instead of looking (`Relay::tail_log`).
 ///
 /// ```no_run
 /// # use fanfare_core::Publisher;
@@ -59,6 +68,8 @@ pub struct Relay {
     lease: Duration,
     attempts: u32,
     on_refusal: OnRefusal,
+    #[cfg(feature = "wal")]
+    tails: bool,
 }
 
 /// What becomes of a key whose next event is refused for good.
@@ -83,6 +94,8 @@ impl Relay {
             lease: Duration::from_secs(30),
             attempts: 3,
             on_refusal: OnRefusal::default(),
+            #[cfg(feature = "wal")]
+            tails: false,
         }
     }
 
@@ -104,13 +117,64 @@ impl Relay {
         Relay { on_refusal, ..self }
     }
 
+    /// Follows PostgreSQL's log: lanes publish what a commit wrote there, as soon as it is there, and
+    /// look into the table once a second only. With the feature `wal`.
+    ///
+    /// The table stays the truth, and all that a relay promises holds as without. Where the log cannot
+    /// be followed, or no longer, the relay says so once for each cause as a warning, looks by itself,
+    /// and tries again after a growing time of up to 30 s.
+    ///
+    /// # When
+    /// Where commits come one by one and those who make them do not or cannot call
+    /// [`Outbox::wake`](crate::Outbox::wake): other programs, other languages, triggers. What nobody
+    /// says otherwise waits for a poll, half a second. Where everybody calls it, the relay is told as
+    /// fast without this, and the log saves the server the looks. Under a load that keeps lanes busy
+    /// they look anyway: that takes many events at once.
+    ///
+    /// # What it needs
+    /// - `wal_level = logical` and a free one of `max_replication_slots` and of `max_wal_senders` for
+    ///   each relay.
+    /// - A user who may replicate (`alter role … replication`).
+    /// - A publication of the outbox's inserts, named as the table is, with the schema in front if one
+    ///   was set (`fanfare_outbox`, `events_fanfare_outbox`). The relay makes it if it may, as the
+    ///   table's owner with the right to create in the database.
+    /// - A direct way to the server, with the pool's options: host or socket, user, password, database,
+    ///   and encryption. The latter needs the feature `wal-tls`; `sslmode=prefer` is plain without it.
+    /// - No `synchronous_standby_names`: the log tells of a commit before its standbys have it, and a
+    ///   fail-over could take back what was published.
+    ///
+    /// # What it costs
+    /// - One connection, a process on the server that decodes the log of the whole database, and a
+    ///   temporary replication slot, which goes with the connection: a relay that died holds no log
+    ///   back. While decoding lags, behind a transaction with millions of rows for one, events wait
+    ///   for the look of each second.
+    /// - It begins only when all transactions on the server that were writing then have ended, and each
+    ///   time that a lane went back to looking, likewise.
+    /// - An event can be out a moment before others can see what its transaction wrote.
+    ///
+    /// ```no_run
+    /// # use fanfare_core::Publisher;
+    /// # use fanfare_sql::{Database, Relay};
+    /// # fn example(database: Database, publisher: impl Publisher + 'static) -> Relay {
+    /// Relay::new(&database, publisher).tail_log()
+    /// # }
+    /// ```
+    #[cfg(feature = "wal")]
+    pub fn tail_log(self) -> Self {
+        Relay { tails: true, ..self }
+    }
+
     /// Publishes until `shutdown` resolves; then finishes the calls that are under way and gives its
     /// shards up, so that another relay has them at once.
     ///
     /// # Errors
     /// [`SqlError`] if the tables are missing or access is denied when it starts. Whatever passes by
-    /// itself is waited out.
+    /// itself is waited out. `SqlError::NoLog` if it is to follow the log of SQLite, which has none.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), SqlError> {
+        #[cfg(feature = "wal")]
+        if self.tails && self.database.dialect() == Dialect::Sqlite {
+            return Err(SqlError::NoLog);
+        }
         let owner: Arc<str> = uuid::Uuid::now_v7().to_string().into();
         let mut store = LeaseStore::new(&self.database);
         match store.beat(&owner, self.lease).await {
@@ -127,12 +191,20 @@ impl Relay {
             Dialect::Postgres => LANES,
             Dialect::Sqlite => 1,
         };
-        let mut followed = Vec::new();
+        let (mut followed, mut outlets) = (Vec::new(), Vec::new());
         for number in 0..lanes {
             let follows = watch::Sender::new(0);
             followed.push(follows.subscribe());
-            let lane = self.lane(number, lanes, owned.subscribe(), follows);
+            let (outlet, feed) = feed::feed();
+            outlets.push(outlet);
+            let lane = self.lane(number, lanes, owned.subscribe(), follows, feed);
             tasks.spawn(lane.run());
+        }
+        #[cfg(feature = "wal")]
+        if let (true, Pool::Postgres(pool)) = (self.tails, &self.database.pool) {
+            let options = pool.connect_options().as_ref().clone();
+            let (names, owned) = (self.database.names.clone(), owned.subscribe());
+            tasks.spawn(tail::Tail { options, names, outlets, owned }.run(stop.clone()));
         }
         #[cfg(feature = "postgres")]
         tasks.spawn(crate::wake::listen(self.database.clone(), stop.clone()));
@@ -151,6 +223,7 @@ impl Relay {
         lanes: usize,
         owned: watch::Receiver<Owned>,
         follows: watch::Sender<u64>,
+        feed: Feed,
     ) -> Lane {
         Lane {
             number,
@@ -160,6 +233,7 @@ impl Relay {
             owned,
             follows,
             woken: self.database.woken(),
+            feed,
             lease: self.lease,
             on_refusal: self.on_refusal,
             attempts: self.attempts,

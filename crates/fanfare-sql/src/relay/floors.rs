@@ -18,30 +18,10 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::snapshot::Snapshot;
+
 /// How old a floor is when it comes into force: most transactions have ended by then.
 const LAG: Duration = Duration::from_millis(250);
-
-/// Which transactions were running when something was read.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Snapshot {
-    /// The first transaction id that had not been given out.
-    next: u64,
-    running: BTreeSet<u64>,
-}
-
-impl Snapshot {
-    /// PostgreSQL's text form, `xmin:xmax:running,…`.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split(':').skip(1);
-        let next = parts.next()?.parse().ok()?;
-        let running = parts.next()?.split(',').filter(|id| !id.is_empty());
-        Some(Snapshot { next, running: running.map(|id| id.parse().ok()).collect::<Option<_>>()? })
-    }
-
-    fn runs(&self, transaction: u64) -> bool {
-        transaction >= self.next || self.running.contains(&transaction)
-    }
-}
 
 /// What one look at a shard came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +117,7 @@ impl Floors {
             }
         }
         if adopted {
-            let running = mark.snapshot.running.into_iter();
+            let running = mark.snapshot.running();
             self.stragglers.extend(running.filter(|&transaction| now.runs(transaction)));
         }
     }
@@ -150,18 +130,11 @@ mod tests {
     use super::*;
 
     fn snapshot(next: u64, running: &[u64]) -> Snapshot {
-        Snapshot { next, running: running.iter().copied().collect() }
+        Snapshot::new(next, running.iter().copied())
     }
 
     fn look(highest: i64) -> Look {
         Look { highest, cut: false, left: None }
-    }
-
-    #[test]
-    fn postgres_snapshots_are_read() {
-        assert_eq!(Snapshot::parse("10:20:10,14,19"), Some(snapshot(20, &[10, 14, 19])));
-        assert_eq!(Snapshot::parse("20:20:"), Some(snapshot(20, &[])));
-        assert_eq!(Snapshot::parse("20"), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,6 +3,9 @@
 //! A look gives some rows of each shard, in order. They leave in *waves*, one publish call each: of
 //! each key the next event, or, where the destination keeps order itself, all of them. A wave is
 //! settled before the next one is sent, so that a crash repeats one wave at most.
+//!
+//! A lane that [tails](super::feed) is given rows by the database's log between its sweeps, and sends
+//! them the same way. It looks by itself again as soon as one of them is not published.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -18,6 +21,7 @@ use tokio::{
 
 use super::{
     OnRefusal,
+    feed::Feed,
     floors::{Floors, Look},
     lease::{Grant, Owned},
     obstacles::{Obstacles, PROBE, Way},
@@ -59,6 +63,7 @@ pub(super) struct Lane {
     /// Says which version of `owned` the lane works by.
     pub(super) follows: watch::Sender<u64>,
     pub(super) woken: Woken,
+    pub(super) feed: Feed,
     pub(super) lease: Duration,
     pub(super) on_refusal: OnRefusal,
     pub(super) attempts: u32,
@@ -72,8 +77,9 @@ pub(super) struct State {
     floors: Floors,
     obstacles: Obstacles,
     held: HashSet<String>,
-    /// Accepted by the broker, and the deletion failed.
-    unsettled: Vec<RowId>,
+    /// Accepted by the broker, and not deleted: that failed, or the row cannot be seen yet, because its
+    /// transaction, known then, is in the log and not in force for others.
+    unsettled: Vec<(RowId, Option<u64>)>,
     next_sweep: Option<Instant>,
     /// The size of an event, roughly.
     bytes: usize,
@@ -99,7 +105,7 @@ impl Lane {
             if owned.ended {
                 return;
             }
-            let next = match self.look().await {
+            let next = match self.turn().await {
                 Ok(next) => {
                     failures = 0;
                     next
@@ -108,6 +114,7 @@ impl Lane {
                     failures += 1;
                     tracing::warn!(lane = self.number, %error, "the outbox could not be read");
                     self.store.disconnect();
+                    self.stop_tailing();
                     let pause = BACKOFF.delay(failures);
                     tokio::select! {
                         () = sleep(pause) => {}
@@ -138,6 +145,9 @@ impl Lane {
             state.grants.get(&grant.shard).is_some_and(|known| known.epoch == grant.epoch)
         };
         let new: Vec<u16> = grants.values().filter(|grant| !same(grant)).map(|g| g.shard).collect();
+        if !new.is_empty() || grants.len() != state.grants.len() {
+            self.feed.stop();
+        }
         for shard in new {
             state.floors.reset(shard);
             state.next_sweep = None;
@@ -149,12 +159,53 @@ impl Lane {
         let poll = Instant::now() + POLL;
         let sweep = self.state.next_sweep.unwrap_or(poll);
         let until = self.state.obstacles.next().unwrap_or(poll).min(poll).min(sweep);
+        let tails = self.feed.tails();
         tokio::select! {
             () = sleep_until(until) => {}
-            () = self.woken.woken() => {}
+            () = self.woken.woken(), if !tails => {}
+            () = self.feed.fed(), if tails => {}
             () = self.store.changed() => {}
             _ = self.owned.changed() => {}
         }
+    }
+
+    async fn turn(&mut self) -> Result<Next, SqlError> {
+        let sweeps = self.state.next_sweep.is_none_or(|at| at <= Instant::now());
+        let next =
+            if !sweeps && self.feed.tails() { self.send_fed().await? } else { self.look().await? };
+        // What was published and could not be seen yet can be in a moment.
+        let soon = next == Next::WhenWoken && !self.state.unsettled.is_empty();
+        Ok(if soon { Next::Soon } else { next })
+    }
+
+    /// The waves of what the log told.
+    async fn send_fed(&mut self) -> Result<Next, SqlError> {
+        self.settle_what_is_left().await?;
+        let mut rows = self.feed.take(ROWS);
+        rows.retain(|row| self.state.grants.contains_key(&row.shard));
+        let found = rows.len();
+        if found == 0 {
+            return Ok(if self.feed.tails() { Next::WhenWoken } else { Next::Now });
+        }
+        let left = self.send(rows).await?;
+        if !left.is_empty() || !self.is_clear() {
+            self.stop_tailing();
+            return Ok(Next::Now);
+        }
+        Ok(if found >= ROWS / 4 { Next::Now } else { Next::Soon })
+    }
+
+    /// Looks by itself again, from the beginning: something that was fed is still in the table.
+    fn stop_tailing(&mut self) {
+        if self.feed.tails() {
+            self.state.next_sweep = None;
+        }
+        self.feed.stop();
+    }
+
+    /// Whether nothing keeps any event back.
+    fn is_clear(&self) -> bool {
+        self.state.obstacles.is_empty() && self.state.held.is_empty()
     }
 
     /// One look, and the waves of what it found.
@@ -162,6 +213,9 @@ impl Lane {
         self.settle_what_is_left().await?;
         if self.state.grants.is_empty() {
             return Ok(Next::WhenWoken);
+        }
+        if !self.feed.tails() {
+            self.feed.skip();
         }
         let now = Instant::now();
         let due = |at: Option<Instant>| at.is_none_or(|at| at <= now);
@@ -187,8 +241,12 @@ impl Lane {
         }
         let found = fetched.rows.len();
         self.state.bytes = fetched.rows.iter().map(|row| row.message.body.len()).max().unwrap_or(0);
-        let Fetched { rows, snapshot } = fetched;
+        let Fetched { mut rows, snapshot } = fetched;
         let mut looks = looks(&plan, &rows);
+        if !self.state.unsettled.is_empty() {
+            let sent: HashSet<RowId> = self.state.unsettled.iter().map(|(row, _)| *row).collect();
+            rows.retain(|row| !sent.contains(&(row.shard, row.id)));
+        }
         let left = self.send(rows).await?;
         for (shard, id) in left {
             if let Some(look) = looks.get_mut(&shard) {
@@ -198,6 +256,8 @@ impl Lane {
         let some_left = looks.values().any(|look| look.left.is_some());
         let cut = looks.values().any(|look| look.cut);
         self.state.lopsided = cut && found < ROWS / 2;
+        let whole = sweep && !cut && !some_left && self.is_clear();
+        self.feed.looked(snapshot.clone(), sweep, whole);
         self.state.floors.looked(now, snapshot, &looks, sweep);
         Ok(match found {
             0 => Next::WhenWoken,
@@ -236,8 +296,11 @@ impl Lane {
 
     async fn settle_what_is_left(&mut self) -> Result<(), SqlError> {
         if !self.state.unsettled.is_empty() {
-            self.store.settle(&self.state.unsettled).await?;
-            self.state.unsettled.clear();
+            let rows: Vec<RowId> = self.state.unsettled.iter().map(|(row, _)| *row).collect();
+            let snapshot = self.store.settle(&rows).await?;
+            let unseen =
+                |(_, told): &(_, Option<u64>)| told.is_some_and(|told| snapshot.runs(told));
+            self.state.unsettled.retain(unseen);
         }
         Ok(())
     }
@@ -362,7 +425,7 @@ impl Lane {
         };
         let judged = || heads.iter().zip(&batch).zip(outcomes.iter().copied());
         for ((head, message), _) in judged().filter(|(_, outcome)| outcome.is_ok()) {
-            self.state.unsettled.push((head.shard, head.id));
+            self.state.unsettled.push(((head.shard, head.id), head.transaction));
             self.accepted(head, message);
         }
         // After what was accepted, which would clear what fails here out of the way.

@@ -62,6 +62,11 @@ impl Obstacles {
         }
     }
 
+    /// Whether there is nothing in the way.
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.destinations.is_empty()
+    }
+
     /// When something is to be tried again; this asks for a look from the beginning.
     pub(super) fn next(&self) -> Option<Instant> {
         let keys = self.keys.values().map(|refused| refused.again_at);

@@ -8,8 +8,8 @@ use sqlx::{
 };
 
 use super::{
-    floors::Snapshot,
     lease::Grant,
+    snapshot::Snapshot,
     store::{Fetched, Hold, Plan, Row, RowId, Verdict, row},
 };
 use crate::{SqlError, names::Names};
@@ -54,12 +54,14 @@ const COLUMNS: &str = "shard, id, recorded_at, event_id, tag, key, destination, 
 
 impl Sql {
     fn new(names: &Names) -> Self {
-        let sql = |text: &str| names.sql(&text.replace("COLUMNS", COLUMNS));
+        let sql = |text: &str| {
+            names.sql(&text.replace("COLUMNS", COLUMNS).replace("SNAPSHOT", Snapshot::SQL))
+        };
         Sql {
             // The first row is the snapshot that all of them were read with.
             fetch: sql(
                 "select -1::int2 as shard, 0::int8 as id, '' as event_id, '' as tag, '' as key, \
-                    '' as destination, '' as attributes, pg_current_snapshot()::text as body \
+                    '' as destination, '' as attributes, SNAPSHOT as body \
                 union all \
                 (select o.shard, o.id, o.event_id, o.tag, o.key, o.destination, o.attributes, o.body \
                 from unnest($1::int2[], $2::int8[]) as s (shard, floor) \
@@ -68,10 +70,10 @@ impl Sql {
                     and o.key <> all ($4::text[]) and o.destination <> all ($5::text[]) \
                     order by o.shard, o.id limit $3) o)",
             ),
-            settle: sql(
-                "delete from {outbox} o using unnest($1::int2[], $2::int8[]) as d (shard, id) \
-                where o.shard = d.shard and o.id = d.id",
-            ),
+            settle: sql("with gone as \
+                    (delete from {outbox} o using unnest($1::int2[], $2::int8[]) as d (shard, id) \
+                    where o.shard = d.shard and o.id = d.id) \
+                select SNAPSHOT"),
             holds: sql("select shard, key, released from {outbox_holds} where shard = any ($1)"),
             fence: sql(
                 "select 1 from {outbox_shards} where shard = $1 and owner = $2 and epoch = $3 \
@@ -133,7 +135,7 @@ impl Postgres {
             match columns.try_get::<i16, _>(0)? {
                 -1 => {
                     let text: &str = columns.try_get(7)?;
-                    fetched.snapshot = Snapshot::parse(text).unwrap_or_default();
+                    fetched.snapshot = snapshot(text)?;
                 }
                 shard => fetched.rows.push(read(shard, &columns)?),
             }
@@ -143,21 +145,18 @@ impl Postgres {
         Ok(fetched)
     }
 
-    pub(super) async fn settle(&mut self, rows: &[RowId]) -> Result<(), SqlError> {
-        let sql = Arc::clone(&self.sql.settle);
-        self.by_ids(sql, rows).await
+    pub(super) async fn settle(&mut self, rows: &[RowId]) -> Result<Snapshot, SqlError> {
+        let (shards, ids) = shards_and_ids(rows);
+        let sql = AssertSqlSafe(Arc::clone(&self.sql.settle));
+        let query = sqlx::query_scalar::<_, String>(sql).bind(shards).bind(ids);
+        let text = query.fetch_one(self.connection().await?).await?;
+        snapshot(&text)
     }
 
     pub(super) async fn park(&mut self, rows: &[RowId]) -> Result<(), SqlError> {
-        let sql = Arc::clone(&self.sql.park);
-        self.by_ids(sql, rows).await
-    }
-
-    async fn by_ids(&mut self, sql: Arc<str>, rows: &[RowId]) -> Result<(), SqlError> {
-        let (shards, ids): (Vec<i16>, Vec<i64>) =
-            rows.iter().map(|(shard, id)| (shard.cast_signed(), *id)).unzip();
-        let query = sqlx::query(AssertSqlSafe(sql)).bind(shards).bind(ids);
-        query.execute(self.connection().await?).await?;
+        let (shards, ids) = shards_and_ids(rows);
+        let sql = AssertSqlSafe(Arc::clone(&self.sql.park));
+        sqlx::query(sql).bind(shards).bind(ids).execute(self.connection().await?).await?;
         Ok(())
     }
 
@@ -243,6 +242,15 @@ async fn fenced(
     let query = sqlx::query(AssertSqlSafe(Arc::clone(&sql.fence)));
     let found = query.bind(shard).bind(&*grant.owner).bind(grant.epoch).fetch_optional(tx).await?;
     Ok(found.is_some())
+}
+
+fn snapshot(text: &str) -> Result<Snapshot, SqlError> {
+    let unread = || sqlx::Error::Protocol("the server's snapshot is in unknown words".into());
+    Ok(Snapshot::parse(text).ok_or_else(unread)?)
+}
+
+fn shards_and_ids(rows: &[RowId]) -> (Vec<i16>, Vec<i64>) {
+    rows.iter().map(|(shard, id)| (shard.cast_signed(), *id)).unzip()
 }
 
 fn read(shard: i16, columns: &PgRow) -> Result<Row, SqlError> {

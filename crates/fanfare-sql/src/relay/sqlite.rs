@@ -11,8 +11,8 @@ use sqlx::{
 };
 
 use super::{
-    floors::Snapshot,
     lease::Grant,
+    snapshot::Snapshot,
     store::{Fetched, Hold, Plan, RowId, Verdict, row},
 };
 use crate::{SqlError, names::Names};
@@ -83,10 +83,10 @@ impl Sqlite {
         Ok(Fetched { rows: rows.collect::<Result<_, _>>()?, snapshot: Snapshot::default() })
     }
 
-    pub(super) async fn settle(&mut self, rows: &[RowId]) -> Result<(), SqlError> {
+    pub(super) async fn settle(&mut self, rows: &[RowId]) -> Result<Snapshot, SqlError> {
         let sql = self.sql(SETTLE);
         sqlx::query(sql).bind(ids(rows)).execute(self.connection().await?).await?;
-        Ok(())
+        Ok(Snapshot::default())
     }
 
     pub(super) async fn park(&mut self, rows: &[RowId]) -> Result<(), SqlError> {

@@ -2,7 +2,7 @@
 
 use fanfare_core::Message;
 
-use super::{floors::Snapshot, lease::Grant};
+use super::{lease::Grant, snapshot::Snapshot};
 use crate::{Database, SqlError, database::Pool, outbox};
 
 #[cfg(feature = "postgres")]
@@ -17,6 +17,8 @@ pub(super) struct Row {
     pub(super) id: i64,
     pub(super) destination: String,
     pub(super) message: Message,
+    /// The transaction that recorded it, where the log told of it.
+    pub(super) transaction: Option<u64>,
 }
 
 /// Where a row stands, without its event.
@@ -25,12 +27,13 @@ pub(super) struct Head {
     pub(super) shard: u16,
     pub(super) id: i64,
     pub(super) destination: String,
+    pub(super) transaction: Option<u64>,
 }
 
 impl Row {
     pub(super) fn split(self) -> (Head, Message) {
-        let Row { shard, id, destination, message } = self;
-        (Head { shard, id, destination }, message)
+        let Row { shard, id, destination, message, transaction } = self;
+        (Head { shard, id, destination, transaction }, message)
     }
 }
 
@@ -114,8 +117,9 @@ impl Store {
         ask!(self, store => store.fetch(plan).await)
     }
 
-    /// Deletes what the broker has accepted.
-    pub(super) async fn settle(&mut self, rows: &[RowId]) -> Result<(), SqlError> {
+    /// Deletes what the broker has accepted, as far as it can be seen in the snapshot that is
+    /// returned.
+    pub(super) async fn settle(&mut self, rows: &[RowId]) -> Result<Snapshot, SqlError> {
         ask!(self, store => store.settle(rows).await)
     }
 
@@ -177,5 +181,5 @@ pub(super) fn row(
     let target = outbox::destination_from(&destination)?;
     let attributes = outbox::attributes_from(attributes)?;
     let message = Message::new(target, event_id, tag, key, attributes, body);
-    Ok(Row { shard: shard.cast_unsigned(), id, destination, message })
+    Ok(Row { shard: shard.cast_unsigned(), id, destination, message, transaction: None })
 }

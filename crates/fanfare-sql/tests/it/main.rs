@@ -1,5 +1,4 @@
-//! Outbox, relay, inbox and event log on a real PostgreSQL and on SQLite files.
-//! Outbox, relay, event log, replay and projections on a real PostgreSQL and on SQLite files.
+//! Outbox, relay, inbox, event log, replay and projections on a real PostgreSQL and on SQLite files.
 #![allow(clippy::unwrap_used)]
 
 mod broker;
@@ -17,4 +16,5 @@ mod relay;
 mod replay;
 mod server;
 mod stores;
+mod tail;
 mod trials;
