@@ -51,6 +51,9 @@ const POLL: Duration = Duration::from_millis(500);
 /// How often a lane looks from the beginning.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// How long a lane that ends waits for what it published to be seen.
+const LAST: Duration = Duration::from_secs(1);
+
 /// Between looks while the database does not answer.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
@@ -103,6 +106,7 @@ impl Lane {
             self.take_over(&owned);
             self.follows.send_replace(owned.version);
             if owned.ended {
+                self.finish().await;
                 return;
             }
             let next = match self.turn().await {
@@ -128,6 +132,18 @@ impl Lane {
                 Next::Soon => sleep(LINGER).await,
                 Next::WhenWoken => self.wait().await,
             }
+        }
+    }
+
+    /// Deletes what was published and could not be seen yet, so that the next relay does not publish
+    /// it again.
+    async fn finish(&mut self) {
+        let end = Instant::now() + LAST.min(self.lease / 4);
+        while Instant::now() < end && self.settle_what_is_left().await.is_ok() {
+            if self.state.unsettled.is_empty() {
+                return;
+            }
+            sleep(LINGER).await;
         }
     }
 

@@ -65,6 +65,11 @@ impl Broker {
         self.accepted.borrow().messages.clone()
     }
 
+    /// How many events it has accepted, duplicates among them.
+    pub(crate) fn count(&self) -> usize {
+        self.accepted.borrow().len()
+    }
+
     pub(crate) fn calls(&self) -> Vec<usize> {
         self.calls.lock().unwrap().clone()
     }
