@@ -94,8 +94,10 @@ impl Session {
         let sql = names.sql(&format!(
             "select exists (select from pg_publication p \
                 join pg_publication_tables t on t.pubname = p.pubname \
+                join pg_namespace n on n.nspname = t.schemaname \
+                join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename \
                 where p.pubname = '{publication}' and p.pubinsert \
-                and format('%I.%I', t.schemaname, t.tablename)::regclass = '{{outbox}}'::regclass)"
+                and c.oid = '{{outbox}}'::regclass)"
         ));
         Ok(self.row(&sql).await? == ["t"])
     }
