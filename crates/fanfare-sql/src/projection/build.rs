@@ -9,6 +9,7 @@ use super::{
     BuildProgress, Generation, Projection, ProjectionError, View,
     feed::{Fed, Feed},
     patiently, sleep,
+    store::Switched,
 };
 use crate::Position;
 
@@ -72,11 +73,6 @@ impl<V: View> Projection<V> {
     /// made live.
     pub async fn switch(&self, generation: Generation) -> Result<(), ProjectionError> {
         let live = self.live_generation().await?;
-        match self.store().is_built(generation).await? {
-            None => return Err(self.not_applicable(generation, "does not exist")),
-            Some(false) => return Err(self.not_applicable(generation, "is not made yet")),
-            Some(true) => {}
-        }
         self.switch_from(live, generation).await
     }
 
@@ -86,11 +82,12 @@ impl<V: View> Projection<V> {
     /// [`ProjectionError`]; [`NotApplicable`](ProjectionError::NotApplicable) if it is live or does
     /// not exist.
     pub async fn retire(&self, generation: Generation) -> Result<(), ProjectionError> {
-        if !self.store().remove(generation).await? {
+        if !self.store().give_up(generation).await? {
             return Err(self.not_applicable(generation, "is live or does not exist"));
         }
         let retired = self.view.retire(generation).await;
-        retired.map_err(|source| self.view_failed(generation, source))
+        retired.map_err(|source| self.view_failed(generation, source))?;
+        Ok(self.store().remove(generation).await?)
     }
 
     /// Makes a generation and makes it live in the place of `live`; none if it was stopped.
@@ -128,11 +125,17 @@ impl<V: View> Projection<V> {
         live: Option<Generation>,
         to: Generation,
     ) -> Result<(), ProjectionError> {
-        if self.store().switch(live, to).await? {
-            tracing::info!(projection = &*self.name, generation = %to, "is live");
-            return Ok(());
+        match self.store().switch(live, to).await? {
+            Switched::Done => {
+                tracing::info!(projection = &*self.name, generation = %to, "is live");
+                Ok(())
+            }
+            Switched::LiveChanged => {
+                Err(ProjectionError::LiveChanged { projection: self.name.to_string() })
+            }
+            Switched::Missing => Err(self.not_applicable(to, "does not exist")),
+            Switched::NotMade => Err(self.not_applicable(to, "is not made yet")),
         }
-        Err(ProjectionError::LiveChanged { projection: self.name.to_string() })
     }
 
     /// A generation to fill: one that was begun for the same end, or a new one.

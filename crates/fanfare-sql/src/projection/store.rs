@@ -4,9 +4,24 @@ use super::Generation;
 use crate::{
     Database, Position, SqlError,
     change::Change,
+    database::Dialect,
     query::{FromPostgres, FromSqlite},
     statement::{Statement, Value},
 };
+
+/// What came of making a generation live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Switched {
+    Done,
+    /// Another one is live by now.
+    LiveChanged,
+    /// There is no such generation.
+    Missing,
+    NotMade,
+}
+
+/// The goal of a generation that is being retired.
+const GIVEN_UP: i64 = -2;
 
 pub(super) struct Store<'a> {
     pub(super) database: &'a Database,
@@ -27,14 +42,6 @@ impl Store<'_> {
         let sql = "select position from {generations} where name = $1 and generation = $2";
         let rows: Vec<(i64,)> = self.fetch(sql, vec![generation.stored()]).await?;
         Ok(rows.first().map(|row| Position::from_stored(row.0)))
-    }
-
-    /// Whether `generation` exists and is made.
-    pub(super) async fn is_built(&self, generation: Generation) -> Result<Option<bool>, SqlError> {
-        let sql = "select cast(built as bigint) from {generations} \
-                   where name = $1 and generation = $2";
-        let rows: Vec<(i64,)> = self.fetch(sql, vec![generation.stored()]).await?;
-        Ok(rows.first().map(|row| row.0 > 0))
     }
 
     /// The newest generation that was begun for `goal` and is not made.
@@ -85,16 +92,36 @@ impl Store<'_> {
         Ok(())
     }
 
-    /// Whether `from` was still live, and `to` is now.
+    /// Makes `to` live in the place of `from`.
     pub(super) async fn switch(
         &self,
         from: Option<Generation>,
         to: Generation,
-    ) -> Result<bool, SqlError> {
-        let from = from.map_or(0, Generation::stored);
-        let sql = "update {projections} set live = $3 where name = $1 and live = $2 returning live";
-        let rows: Vec<(i64,)> = self.fetch(sql, vec![from, to.stored()]).await?;
-        Ok(!rows.is_empty())
+    ) -> Result<Switched, SqlError> {
+        let name = || Value::Text(self.name.into());
+        let mut change = Change::begin(self.database).await?;
+        if self.lock(&mut change).await? != from {
+            return Ok(Switched::LiveChanged);
+        }
+        let sql = "select cast(built as bigint) from {generations} \
+                   where name = $1 and generation = $2";
+        match change.run(sql, vec![name(), Value::Int(to.stored())]).await?.first() {
+            None => return Ok(Switched::Missing),
+            Some(0) => return Ok(Switched::NotMade),
+            Some(_) => {}
+        }
+        let sql = "update {projections} set live = $2 where name = $1 returning live";
+        change.run(sql, vec![name(), Value::Int(to.stored())]).await?;
+        change.commit().await?;
+        Ok(Switched::Done)
+    }
+
+    /// The live generation, which nobody else can change until `change` ends.
+    async fn lock(&self, change: &mut Change) -> Result<Option<Generation>, SqlError> {
+        let wait = if self.database.dialect() == Dialect::Postgres { " for update" } else { "" };
+        let sql = format!("select live from {{projections}} where name = $1{wait}");
+        let live = change.run(&sql, vec![Value::Text(self.name.into())]).await?;
+        Ok(live.first().and_then(|live| Generation::from_stored(*live)))
     }
 
     /// The generations before `generation`.
@@ -105,13 +132,27 @@ impl Store<'_> {
         Ok(rows.into_iter().filter_map(|row| Generation::from_stored(row.0)).collect())
     }
 
-    /// Forgets a generation, unless it is live: whoever feeds it finds it gone.
-    pub(super) async fn remove(&self, generation: Generation) -> Result<bool, SqlError> {
-        let sql = "delete from {generations} where name = $1 and generation = $2 \
-                   and not exists (select 1 from {projections} where name = $1 and live = $2) \
+    /// Whether `generation` was there and not live, and can never be live now.
+    pub(super) async fn give_up(&self, generation: Generation) -> Result<bool, SqlError> {
+        let mut change = Change::begin(self.database).await?;
+        if self.lock(&mut change).await? == Some(generation) {
+            return Ok(false);
+        }
+        let sql = "update {generations} set built = 0, goal = $3 \
+                   where name = $1 and generation = $2 returning generation";
+        let values = vec![Value::Int(generation.stored()), Value::Int(GIVEN_UP)];
+        let name = std::iter::once(Value::Text(self.name.into()));
+        let given_up = change.run(sql, name.chain(values).collect()).await?;
+        change.commit().await?;
+        Ok(!given_up.is_empty())
+    }
+
+    /// Forgets a generation that was given up.
+    pub(super) async fn remove(&self, generation: Generation) -> Result<(), SqlError> {
+        let sql = "delete from {generations} where name = $1 and generation = $2 and goal = $3 \
                    returning generation";
-        let rows: Vec<(i64,)> = self.fetch(sql, vec![generation.stored()]).await?;
-        Ok(!rows.is_empty())
+        let _: Vec<(i64,)> = self.fetch(sql, vec![generation.stored(), GIVEN_UP]).await?;
+        Ok(())
     }
 
     /// Runs a statement whose first value is the name.

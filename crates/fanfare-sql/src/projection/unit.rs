@@ -97,18 +97,19 @@ impl Inbox for Units {
 
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn UnitOfWork>, InboxError>> {
         Box::pin(async move {
-            Ok(match &self.database.pool {
+            let unit: Box<dyn UnitOfWork> = match &self.database.pool {
                 #[cfg(feature = "postgres")]
                 Pool::Postgres(pool) => {
                     let tx = pool.begin().await.map_err(SqlError::from)?;
-                    Box::new(Unit::new(self.clone(), tx)) as Box<dyn UnitOfWork>
+                    Box::new(Unit::new(self.clone(), tx))
                 }
                 #[cfg(feature = "sqlite")]
                 Pool::Sqlite(pool) => {
                     let tx = crate::begin_immediate(pool).await?;
                     Box::new(Unit::new(self.clone(), tx))
                 }
-            })
+            };
+            Ok(unit)
         })
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use fanfare_core::{Attribute, Context, Event, Message, Metadata, RawDelivery, tag};
 use fanfare_sql::*;
 
-use crate::stores::{Store, on_each};
+use crate::stores::{Store, now, on_each};
 
 #[derive(Event, serde::Serialize)]
 #[event(type = "test.Noted.v1", topic = "notes", key = key, filter(n))]
@@ -91,7 +91,7 @@ async fn what_a_logged_outbox_records_is_in_the_log_and_in_the_outbox_or_in_neit
     assert_eq!(delivery.body, events[0].message.body);
     assert_eq!(delivery.metadata.group.as_deref(), Some("a"));
     assert_eq!(delivery.attributes["type"], Attribute::text("test.Noted.v1"));
-    let age = jiff::Timestamp::now().duration_since(events[0].recorded_at);
+    let age = now(&store).await.duration_since(events[0].recorded_at);
     assert!(age.abs() < jiff::SignedDuration::from_secs(60), "{age:?}");
 }
 
@@ -375,7 +375,7 @@ async fn aged<S: Store>(store: &S, count: u32, missing: &[u32]) {
 }
 
 async fn a_time_is_found_by_position<S: Store>(store: S) {
-    let now = jiff::Timestamp::now();
+    let now = now(&store).await;
     assert_eq!(log(&store).position_at(now).await.unwrap(), Position::START);
     aged(&store, 40, &[1, 2, 7, 8, 9, 20, 40]).await;
     let events = all(&store).await;

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     places::Happened,
-    stores::{Answer, Gate, OnPostgres, OnSqlite, Seen, Store, Table, on_each},
+    stores::{Answer, Gate, OnPostgres, OnSqlite, Seen, Store, Table, now, on_each},
 };
 
 /// An event that no view here knows.
@@ -202,7 +202,7 @@ async fn a_view_has_all_that_was_recorded_and_follows_what_is<S: Store>(store: S
 async fn a_view_is_made_as_of_a_position_or_a_time_and_goes_live_when_told<S: Store>(store: S) {
     record(&store, 1..=10).await;
     tokio::time::sleep(Duration::from_millis(10)).await;
-    let time = jiff::Timestamp::now();
+    let time = now(&store).await;
     tokio::time::sleep(Duration::from_millis(10)).await;
     record(&store, 11..=20).await;
     let projection = projection(&store, &diary(&store));
@@ -438,7 +438,14 @@ async fn generations_are_switched_and_retired_only_where_that_makes_sense<S: Sto
     projection.retire(first).await.unwrap();
     let refused = projection.switch(first).await.unwrap_err();
     assert!(matches!(refused, ProjectionError::NotApplicable { .. }), "{refused}");
-    let third = projection.rebuild().await.unwrap();
+    let (failing, _) = failing(&store, 3, u32::MAX);
+    let begun = self::projection(&store, &failing).build(Until::Now).await.unwrap_err();
+    assert!(matches!(begun, ProjectionError::Failed { .. }), "{begun}");
+    let third = projection.build(Until::Position(Position::new(1))).await.unwrap();
+    let finished = projection.rebuild().await.unwrap();
+    assert!(second < finished && finished < third);
+    projection.retire(third).await.unwrap();
+    let third = finished;
     assert_eq!(projection.live_generation().await.unwrap(), Some(third));
     let generations = store.sql("select generation from fanfare_generations").await;
     assert_eq!(generations, [i64::from(third.number())]);

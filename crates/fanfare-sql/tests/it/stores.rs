@@ -32,6 +32,8 @@ pub(crate) trait Store: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
     /// A time as the database counts it, so many seconds ago.
     fn seconds_ago(seconds: u32) -> String;
+    /// Now, in microseconds, by the database's clock.
+    const NOW: &str;
     /// What a table is filled with in its order.
     const SERIAL: &str;
     /// With a handler that writes what happened into a table.
@@ -92,6 +94,11 @@ macro_rules! write_into_table {
 write_into_table!(write_postgres, PgConnection, "insert into {} (key, number) values ($1, $2)");
 write_into_table!(write_sqlite, SqliteConnection, "insert into {} (key, number) values ($1, $2)");
 
+/// Now, by the database's clock.
+pub(crate) async fn now<S: Store>(store: &S) -> jiff::Timestamp {
+    jiff::Timestamp::from_microsecond(store.sql(S::NOW).await[0]).unwrap()
+}
+
 #[derive(Clone)]
 pub(crate) struct OnPostgres(Arc<Place>);
 
@@ -151,6 +158,7 @@ impl Store for OnPostgres {
         format!("clock_timestamp() - interval '{seconds} seconds'")
     }
 
+    const NOW: &str = "select (extract(epoch from clock_timestamp()) * 1000000)::int8";
     const SERIAL: &str = "bigint generated always as identity primary key";
 
     fn on_tx(router: Router<Table>) -> Router<Table> {
@@ -208,6 +216,7 @@ impl Store for OnSqlite {
         format!("cast(unixepoch('subsec') * 1000 as integer) - {seconds} * 1000")
     }
 
+    const NOW: &str = "select cast(unixepoch('subsec') * 1000 as integer) * 1000";
     const SERIAL: &str = "integer primary key autoincrement";
 
     fn on_tx(router: Router<Table>) -> Router<Table> {
