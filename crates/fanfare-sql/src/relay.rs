@@ -13,6 +13,7 @@ mod snapshot;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
+mod sweeps;
 #[cfg(feature = "wal")]
 mod tail;
 

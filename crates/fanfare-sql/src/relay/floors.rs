@@ -23,6 +23,20 @@ use super::snapshot::Snapshot;
 /// How old a floor is when it comes into force: most transactions have ended by then.
 const LAG: Duration = Duration::from_millis(250);
 
+/// Which shards a look is at from the beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sweep {
+    None,
+    One(u16),
+    All,
+}
+
+impl Sweep {
+    pub(super) fn covers(self, shard: u16) -> bool {
+        self == Sweep::All || self == Sweep::One(shard)
+    }
+}
+
 /// What one look at a shard came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Look {
@@ -76,16 +90,20 @@ impl Floors {
         self.stragglers.iter().any(|&transaction| !snapshot.runs(transaction))
     }
 
-    /// Takes note of a look that is done with; `sweep` for one from the beginning.
+    /// Takes note of a look that is done with.
     pub(super) fn looked(
         &mut self,
         at: Instant,
         snapshot: Snapshot,
         looks: &BTreeMap<u16, Look>,
-        sweep: bool,
+        sweep: Sweep,
     ) {
-        if sweep {
-            looks.iter().filter(|(_, look)| look.cut).for_each(|(&shard, _)| self.reset(shard));
+        for (&shard, look) in looks {
+            if look.cut && sweep.covers(shard) {
+                self.reset(shard);
+            }
+        }
+        if sweep == Sweep::All {
             self.stragglers.retain(|&transaction| snapshot.runs(transaction));
         }
         while self.marks.front().is_some_and(|mark| mark.at + LAG <= at) {
@@ -141,9 +159,9 @@ mod tests {
     async fn a_floor_comes_into_force_after_its_lag() {
         let mut floors = Floors::default();
         let start = Instant::now();
-        floors.looked(start, snapshot(5, &[]), &BTreeMap::from([(3, look(100))]), true);
+        floors.looked(start, snapshot(5, &[]), &BTreeMap::from([(3, look(100))]), Sweep::All);
         assert_eq!(floors.of(3), 0);
-        floors.looked(start + LAG, snapshot(9, &[]), &BTreeMap::from([(3, look(0))]), false);
+        floors.looked(start + LAG, snapshot(9, &[]), &BTreeMap::from([(3, look(0))]), Sweep::None);
         assert_eq!(floors.of(3), 100);
     }
 
@@ -152,8 +170,13 @@ mod tests {
         let mut floors = Floors::default();
         let start = Instant::now();
         let left = Look { left: Some(40), ..look(100) };
-        floors.looked(start, snapshot(5, &[]), &BTreeMap::from([(3, left)]), true);
-        floors.looked(start + LAG, snapshot(9, &[]), &BTreeMap::from([(3, look(100))]), false);
+        floors.looked(start, snapshot(5, &[]), &BTreeMap::from([(3, left)]), Sweep::All);
+        floors.looked(
+            start + LAG,
+            snapshot(9, &[]),
+            &BTreeMap::from([(3, look(100))]),
+            Sweep::None,
+        );
         assert_eq!(floors.of(3), 39);
     }
 
@@ -162,13 +185,13 @@ mod tests {
         let mut floors = Floors::default();
         let start = Instant::now();
         let looks = BTreeMap::from([(3, look(100))]);
-        floors.looked(start, snapshot(20, &[7, 8]), &looks, true);
-        floors.looked(start + LAG, snapshot(30, &[8]), &looks, false);
+        floors.looked(start, snapshot(20, &[7, 8]), &looks, Sweep::All);
+        floors.looked(start + LAG, snapshot(30, &[8]), &looks, Sweep::None);
         assert_eq!(floors.of(3), 100);
         // 7 had ended before the floor came into force; 8 and later ones had not.
         assert!(!floors.may_have_missed(&snapshot(40, &[8])));
         assert!(floors.may_have_missed(&snapshot(40, &[])));
-        floors.looked(start + LAG, snapshot(40, &[]), &looks, true);
+        floors.looked(start + LAG, snapshot(40, &[]), &looks, Sweep::All);
         assert!(!floors.may_have_missed(&snapshot(40, &[])));
     }
 
@@ -213,8 +236,9 @@ mod tests {
                     _ => {
                         let running: Vec<u64> = model.open.keys().copied().collect();
                         let snapshot = snapshot(model.next_transaction, &running);
-                        let sweep = floors.may_have_missed(&snapshot);
-                        let floor = if sweep { 0 } else { floors.of(0) };
+                        let missed = floors.may_have_missed(&snapshot);
+                        let sweep = if missed { Sweep::All } else { Sweep::None };
+                        let floor = if missed { 0 } else { floors.of(0) };
                         let all = model.visible.len();
                         let seen: Vec<i64> =
                             model.visible.iter().copied().filter(|id| *id > floor).take(4).collect();

@@ -22,10 +22,11 @@ use tokio::{
 use super::{
     OnRefusal,
     feed::Feed,
-    floors::{Floors, Look},
+    floors::{Floors, Look, Sweep},
     lease::{Grant, Owned},
     obstacles::{Obstacles, PROBE, Way},
     store::{Fetched, Head, Plan, Row, RowId, Store, Verdict},
+    sweeps::{SWEEP, Sweeps},
 };
 use crate::{SqlError, wake::Woken};
 
@@ -47,9 +48,6 @@ const LINGER: Duration = Duration::from_millis(2);
 
 /// How often a lane looks when nobody tells it to.
 const POLL: Duration = Duration::from_millis(500);
-
-/// How often a lane looks from the beginning.
-const SWEEP: Duration = Duration::from_secs(1);
 
 /// How long a lane that ends waits for what it published to be seen.
 const LAST: Duration = Duration::from_secs(1);
@@ -83,7 +81,8 @@ pub(super) struct State {
     /// Accepted by the broker, and not deleted: that failed, or the row cannot be seen yet, because its
     /// transaction, known then, is in the log and not in force for others.
     unsettled: Vec<(RowId, Option<u64>)>,
-    next_sweep: Option<Instant>,
+    sweeps: Sweeps,
+    next_holds: Option<Instant>,
     /// The size of an event, roughly.
     bytes: usize,
     /// Whether the last look found few, and yet not all.
@@ -166,15 +165,15 @@ impl Lane {
         }
         for shard in new {
             state.floors.reset(shard);
-            state.next_sweep = None;
+            state.sweeps.all_now();
         }
         state.grants = grants;
     }
 
     async fn wait(&mut self) {
         let poll = Instant::now() + POLL;
-        let sweep = self.state.next_sweep.unwrap_or(poll);
-        let until = self.state.obstacles.next().unwrap_or(poll).min(poll).min(sweep);
+        let until =
+            self.state.obstacles.next().unwrap_or(poll).min(poll).min(self.state.sweeps.next());
         let tails = self.feed.tails();
         tokio::select! {
             () = sleep_until(until) => {}
@@ -186,7 +185,7 @@ impl Lane {
     }
 
     async fn turn(&mut self) -> Result<Next, SqlError> {
-        let sweeps = self.state.next_sweep.is_none_or(|at| at <= Instant::now());
+        let sweeps = self.state.sweeps.next() <= Instant::now();
         let next =
             if !sweeps && self.feed.tails() { self.send_fed().await? } else { self.look().await? };
         // What was published and could not be seen yet can be in a moment.
@@ -214,7 +213,7 @@ impl Lane {
     /// Looks by itself again, from the beginning: something that was fed is still in the table.
     fn stop_tailing(&mut self) {
         if self.feed.tails() {
-            self.state.next_sweep = None;
+            self.state.sweeps.all_now();
         }
         self.feed.stop();
     }
@@ -234,25 +233,26 @@ impl Lane {
             self.feed.skip();
         }
         let now = Instant::now();
-        let due = |at: Option<Instant>| at.is_none_or(|at| at <= now);
         let obstacle_due = self.state.obstacles.next().is_some_and(|at| at <= now);
-        let mut sweep = due(self.state.next_sweep) || obstacle_due;
-        if sweep {
+        if obstacle_due {
+            self.state.sweeps.all_now();
+        }
+        let mut sweep = self.state.sweeps.due(now, &self.state.grants);
+        if sweep == Sweep::All || self.state.next_holds.is_none_or(|at| at <= now) {
             self.look_after_holds().await?;
+            self.state.next_holds = Some(now + SWEEP);
         }
         let mut plan = self.plan(sweep);
+        let mut began = Instant::now();
         let mut fetched = self.store.fetch(&plan).await?;
-        if !sweep && self.state.floors.may_have_missed(&fetched.snapshot) {
-            sweep = true;
+        if sweep != Sweep::All && self.state.floors.may_have_missed(&fetched.snapshot) {
+            sweep = Sweep::All;
             plan = self.plan(sweep);
+            began = Instant::now();
             fetched = self.store.fetch(&plan).await?;
         }
-        if sweep {
-            let took = now.elapsed();
-            // Where sweeping is slow, because somebody holds an old snapshot, it is done less often.
-            self.state.next_sweep = Some(Instant::now() + SWEEP.max(took * 20));
-        }
-        if sweep {
+        self.state.sweeps.took(sweep, began.elapsed(), self.state.grants.len());
+        if sweep == Sweep::All {
             self.forget_what_is_gone(&fetched.rows, &plan);
         }
         let found = fetched.rows.len();
@@ -272,8 +272,9 @@ impl Lane {
         let some_left = looks.values().any(|look| look.left.is_some());
         let cut = looks.values().any(|look| look.cut);
         self.state.lopsided = cut && found < ROWS / 2;
-        let whole = sweep && !cut && !some_left && self.is_clear();
-        self.feed.looked(snapshot.clone(), sweep, whole);
+        let all = sweep == Sweep::All;
+        let whole = all && !cut && !some_left && self.is_clear();
+        self.feed.looked(snapshot.clone(), all, whole);
         self.state.floors.looked(now, snapshot, &looks, sweep);
         Ok(match found {
             0 => Next::WhenWoken,
@@ -296,17 +297,18 @@ impl Lane {
         self.state.obstacles.keep(&keys.collect(), &destinations.map(String::as_str).collect());
     }
 
-    fn plan(&self, sweep: bool) -> Plan {
+    fn plan(&self, sweep: Sweep) -> Plan {
         let State { grants, floors, obstacles, bytes, lopsided, .. } = &self.state;
         let now = Instant::now();
-        let floor = |shard: &u16| if sweep { 0 } else { floors.of(*shard) };
+        let floor = |shard: &u16| if sweep.covers(*shard) { 0 } else { floors.of(*shard) };
+        let all = sweep == Sweep::All;
         let rows = ROWS.min(BYTES / (*bytes).max(1)).max(grants.len());
         let share = i64::try_from(rows / grants.len().max(1)).unwrap_or(1).max(1);
         Plan {
             shards: grants.keys().map(|shard| (*shard, floor(shard))).collect(),
             limit: if *lopsided { share.max(ROWS_OF_A_SHARD.min(share * 4)) } else { share },
-            without_keys: obstacles.keys(sweep, now),
-            without_destinations: obstacles.destinations(sweep, now),
+            without_keys: obstacles.keys(all, now),
+            without_destinations: obstacles.destinations(all, now),
         }
     }
 

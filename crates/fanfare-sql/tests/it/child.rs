@@ -146,10 +146,8 @@ pub(crate) struct FarBroker {
 struct State {
     accepted: Vec<(String, Accepted)>,
     distinct: std::collections::HashSet<String>,
-    /// The last call of each connection, with its relay: it may not have been settled.
-    last: HashMap<usize, (String, Vec<Accepted>)>,
-    /// Connections whose other end is gone, after all that it had sent was read.
-    closed: std::collections::HashSet<usize>,
+    /// The last call of each connection.
+    last: HashMap<usize, Vec<Accepted>>,
 }
 
 impl FarBroker {
@@ -168,13 +166,6 @@ impl FarBroker {
     }
 
     async fn serve(self, number: usize, stream: TcpStream) {
-        self.read(number, stream).await;
-        self.state.send_modify(|state| {
-            state.closed.insert(number);
-        });
-    }
-
-    async fn read(&self, number: usize, stream: TcpStream) {
         let mut stream = BufReader::new(stream);
         let mut line = String::new();
         while stream.read_line(&mut line).await.is_ok_and(|read| read > 0) {
@@ -186,7 +177,7 @@ impl FarBroker {
                     state.distinct.insert(event.id.clone());
                     state.accepted.push((call.relay.clone(), event.clone()));
                 }
-                state.last.insert(number, (call.relay, call.events));
+                state.last.insert(number, call.events);
             });
             let latency = *self.latency.lock().unwrap();
             tokio::time::sleep(latency).await;
@@ -224,16 +215,9 @@ impl FarBroker {
         self.state.borrow().accepted.iter().filter(|(name, _)| name == relay).count()
     }
 
-    /// The events of the calls that `relay`, which is dead, may not have settled.
-    pub(crate) async fn unsettled(&self, relay: &str) -> Vec<Accepted> {
-        let mut state = self.state.subscribe();
-        let all_read = state.wait_for(|state| {
-            let mut calls = state.last.iter().filter(|(_, (name, _))| name == relay);
-            calls.all(|(connection, _)| state.closed.contains(connection))
-        });
-        let state = all_read.await.unwrap();
-        let calls = state.last.values().filter(|(name, _)| name == relay);
-        calls.flat_map(|(_, events)| events.clone()).collect()
+    /// The events of the last call of each lane of each relay: those may not have been settled.
+    pub(crate) fn unsettled(&self) -> Vec<Accepted> {
+        self.state.borrow().last.values().flat_map(|events| events.clone()).collect()
     }
 
     /// How often each event was accepted more than once.
