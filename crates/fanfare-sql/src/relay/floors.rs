@@ -85,7 +85,12 @@ impl Floors {
         sweep: bool,
     ) {
         if sweep {
-            looks.iter().filter(|(_, look)| look.cut).for_each(|(&shard, _)| self.reset(shard));
+            for (&shard, look) in looks {
+                // What it left below the floor would not be seen again.
+                if look.cut || look.left.is_some_and(|left| left <= self.of(shard)) {
+                    self.reset(shard);
+                }
+            }
             self.stragglers.retain(|&transaction| snapshot.runs(transaction));
         }
         while self.marks.front().is_some_and(|mark| mark.at + LAG <= at) {
@@ -155,6 +160,19 @@ mod tests {
         floors.looked(start, snapshot(5, &[]), &BTreeMap::from([(3, left)]), true);
         floors.looked(start + LAG, snapshot(9, &[]), &BTreeMap::from([(3, look(100))]), false);
         assert_eq!(floors.of(3), 39);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_sweep_leaves_below_the_floor_lowers_it() {
+        let mut floors = Floors::default();
+        let start = Instant::now();
+        let looks = |look| BTreeMap::from([(3, look)]);
+        floors.looked(start, snapshot(20, &[7]), &looks(look(100)), true);
+        floors.looked(start + LAG, snapshot(30, &[7]), &looks(look(100)), false);
+        assert_eq!(floors.of(3), 100);
+        let late = Look { left: Some(40), ..look(40) };
+        floors.looked(start + LAG, snapshot(40, &[]), &looks(late), true);
+        assert_eq!(floors.of(3), 0);
     }
 
     #[tokio::test(start_paused = true)]

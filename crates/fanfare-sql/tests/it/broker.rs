@@ -67,7 +67,7 @@ impl Broker {
 
     /// How many events it has accepted, duplicates among them.
     pub(crate) fn count(&self) -> usize {
-        self.accepted.borrow().len()
+        self.accepted.borrow().messages.len()
     }
 
     pub(crate) fn calls(&self) -> Vec<usize> {
