@@ -99,7 +99,9 @@ impl Floors {
         sweep: Sweep,
     ) {
         for (&shard, look) in looks {
-            if look.cut && sweep.covers(shard) {
+            // What it left below the floor would not be seen again.
+            let left = look.left.is_some_and(|left| left <= self.of(shard));
+            if sweep.covers(shard) && (look.cut || left) {
                 self.reset(shard);
             }
         }
@@ -178,6 +180,19 @@ mod tests {
             Sweep::None,
         );
         assert_eq!(floors.of(3), 39);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_sweep_leaves_below_the_floor_lowers_it() {
+        let mut floors = Floors::default();
+        let start = Instant::now();
+        let looks = |look| BTreeMap::from([(3, look)]);
+        floors.looked(start, snapshot(20, &[7]), &looks(look(100)), true);
+        floors.looked(start + LAG, snapshot(30, &[7]), &looks(look(100)), false);
+        assert_eq!(floors.of(3), 100);
+        let late = Look { left: Some(40), ..look(40) };
+        floors.looked(start + LAG, snapshot(40, &[]), &looks(late), true);
+        assert_eq!(floors.of(3), 0);
     }
 
     #[tokio::test(start_paused = true)]

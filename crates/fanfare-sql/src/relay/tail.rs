@@ -127,7 +127,7 @@ impl Tail {
                         lanes: self.outlets.iter().map(|_| Part::default()).collect(),
                     });
                 }
-                (Told::Row(row), Some(open)) => open.add(row),
+                (Told::Row(row), Some(open)) => open.add(*row),
                 (Told::Commit, Some(_)) => {
                     if let Some(open) = open.take() {
                         self.put(open);

@@ -182,8 +182,7 @@ async fn write(place: &Place, seed: u64, writers: u64, rounds: u64) -> ByKey {
     for task in tasks.collect::<Vec<_>>() {
         task.await.unwrap();
     }
-    let committed = committed.lock().unwrap().clone();
-    committed
+    std::mem::take(&mut *committed.lock().unwrap())
 }
 
 fn count(by_key: &ByKey) -> usize {

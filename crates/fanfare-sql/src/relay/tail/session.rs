@@ -25,7 +25,7 @@ pub(super) enum Told {
     /// A transaction that was committed begins.
     Begin(u32),
     /// One of its rows.
-    Row(Row),
+    Row(Box<Row>),
     /// It is complete.
     Commit,
     /// Nothing.
@@ -121,7 +121,8 @@ impl Session {
         Ok(match event.ok_or(TailError::Ended)? {
             ReplicationEvent::Begin { xid, .. } => Told::Begin(xid),
             ReplicationEvent::XLogData { data, .. } => {
-                self.decoder.row(&data, wanted)?.map_or(Told::Other, Told::Row)
+                let row = self.decoder.row(&data, wanted)?;
+                row.map_or(Told::Other, |row| Told::Row(Box::new(row)))
             }
             ReplicationEvent::Commit { end_lsn, .. } => {
                 seen(end_lsn);
