@@ -104,11 +104,10 @@ impl Database {
                     .execute(&mut *tx)
                     .await?;
                 sqlx::raw_sql(AssertSqlSafe(self.start())).execute(&mut *tx).await?;
-                let applied: Option<i64> =
-                    sqlx::query_scalar(AssertSqlSafe(self.names.sql(APPLIED)))
-                        .fetch_one(&mut *tx)
-                        .await?;
-                let steps = self.steps(applied.unwrap_or_default());
+                let applied: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(self.names.sql(APPLIED)))
+                    .fetch_all(&mut *tx)
+                    .await?;
+                let steps = self.steps(&applied);
                 sqlx::raw_sql(AssertSqlSafe(steps)).execute(&mut *tx).await?;
                 tx.commit().await?;
             }
@@ -116,11 +115,10 @@ impl Database {
             Pool::Sqlite(pool) => {
                 let mut tx = crate::begin_immediate(pool).await?;
                 sqlx::raw_sql(AssertSqlSafe(self.start())).execute(&mut *tx).await?;
-                let applied: Option<i64> =
-                    sqlx::query_scalar(AssertSqlSafe(self.names.sql(APPLIED)))
-                        .fetch_one(&mut *tx)
-                        .await?;
-                let steps = self.steps(applied.unwrap_or_default());
+                let applied: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(self.names.sql(APPLIED)))
+                    .fetch_all(&mut *tx)
+                    .await?;
+                let steps = self.steps(&applied);
                 sqlx::raw_sql(AssertSqlSafe(steps)).execute(&mut *tx).await?;
                 tx.commit().await?;
             }
@@ -132,7 +130,7 @@ impl Database {
     /// migrations by other means.
     #[must_use]
     pub fn migrations(&self) -> String {
-        format!("{}\n{}", self.start(), self.steps(0))
+        format!("{}\n{}", self.start(), self.steps(&[]))
     }
 
     /// What has to be there before the first migration.
@@ -148,15 +146,15 @@ impl Database {
         schema.unwrap_or_default() + &self.names.sql(start)
     }
 
-    /// The migrations behind version `applied`.
-    fn steps(&self, applied: i64) -> String {
+    /// The migrations that are not among `applied`.
+    fn steps(&self, applied: &[i64]) -> String {
         let migrations = match &self.pool {
             #[cfg(feature = "postgres")]
             Pool::Postgres(_) => schema::POSTGRES,
             #[cfg(feature = "sqlite")]
             Pool::Sqlite(_) => schema::SQLITE,
         };
-        let open = migrations.iter().filter(|migration| migration.version > applied);
+        let open = migrations.iter().filter(|migration| !applied.contains(&migration.version));
         open.map(|migration| migration.sql(&self.names)).collect()
     }
 
@@ -180,7 +178,7 @@ impl Database {
     }
 }
 
-const APPLIED: &str = "select max(version) from {migrations}";
+const APPLIED: &str = "select version from {migrations}";
 
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -187,11 +187,11 @@ mod tests {
         let mut floors = Floors::default();
         let start = Instant::now();
         let looks = |look| BTreeMap::from([(3, look)]);
-        floors.looked(start, snapshot(20, &[7]), &looks(look(100)), true);
-        floors.looked(start + LAG, snapshot(30, &[7]), &looks(look(100)), false);
+        floors.looked(start, snapshot(20, &[7]), &looks(look(100)), Sweep::All);
+        floors.looked(start + LAG, snapshot(30, &[7]), &looks(look(100)), Sweep::None);
         assert_eq!(floors.of(3), 100);
         let late = Look { left: Some(40), ..look(40) };
-        floors.looked(start + LAG, snapshot(40, &[]), &looks(late), true);
+        floors.looked(start + LAG, snapshot(40, &[]), &looks(late), Sweep::All);
         assert_eq!(floors.of(3), 0);
     }
 

@@ -24,7 +24,7 @@ on_both! {
 async fn killed_between_acceptance_and_deletion_in_a_loop(place: Place) {
     let kills = if place.is_sqlite() { KILLS / 4 } else { KILLS };
     let seed = fastrand::u64(..);
-    println!("seed {seed}");
+    eprintln!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let broker = FarBroker::start().await;
     let mut recorded = 0;
@@ -57,7 +57,7 @@ async fn killed_between_acceptance_and_deletion_in_a_loop(place: Place) {
         *suspects.entry(event.id).or_default() += 1;
     }
     let duplicates = broker.duplicates();
-    println!("{kills} kills, {recorded} events, {} of them more than once", duplicates.len());
+    eprintln!("{kills} kills, {recorded} events, {} of them more than once", duplicates.len());
     for (id, times) in duplicates {
         let allowed = suspects.get(&id).copied().unwrap_or(0);
         assert!(times <= allowed, "{id} came {times} times more, seed {seed}");

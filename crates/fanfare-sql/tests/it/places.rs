@@ -26,7 +26,7 @@ pub(crate) enum Pool {
 }
 
 enum Keep {
-    Postgres(#[allow(dead_code)] postgres::TestDatabase),
+    Postgres(#[allow(dead_code)] Box<postgres::TestDatabase>),
     Sqlite(#[allow(dead_code)] sqlite::TestDatabase),
     Server(#[allow(dead_code)] server::Server),
 }
@@ -39,7 +39,7 @@ impl Place {
         let pool = keep.pool();
         let database = Database::postgres(pool.clone());
         let url = keep.url().to_string();
-        Some(Place::on(database, Pool::Postgres(pool), url, Keep::Postgres(keep)).await)
+        Some(Place::on(database, Pool::Postgres(pool), url, Keep::Postgres(Box::new(keep))).await)
     }
 
     /// A PostgreSQL server of the test's own, to be crashed; none, after saying so, where there is no
