@@ -7,16 +7,18 @@
 //! A lane that [tails](super::feed) is given rows by the database's log between its sweeps, and sends
 //! them the same way. It looks by itself again as soon as one of them is not published.
 
+mod waves;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 
-use fanfare_core::{Backoff, DynPublisher, Message, PublishError};
+use fanfare_core::{Backoff, DynPublisher};
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{
@@ -24,8 +26,8 @@ use super::{
     feed::Feed,
     floors::{Floors, Look, Sweep},
     lease::{Grant, Owned},
-    obstacles::{Obstacles, PROBE, Way},
-    store::{Fetched, Head, Plan, Row, RowId, Store, Verdict},
+    obstacles::Obstacles,
+    store::{Fetched, Plan, Row, RowId, Store},
     sweeps::{SWEEP, Sweeps},
 };
 use crate::{SqlError, wake::Woken};
@@ -39,12 +41,12 @@ const ROWS_OF_A_SHARD: i64 = 256;
 /// Bytes of one look's bodies, roughly: where events are large, the next look asks for fewer.
 const BYTES: usize = 8 << 20;
 
-/// How long the waves of one look go on, so that new events of other keys do not wait for one
-/// key's backlog.
-const WAVES: Duration = Duration::from_millis(20);
+/// After a look that found little: lets some events come together for the next one. The longer
+/// pause is for when several came at once, and more will.
+const LINGER: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(5)];
 
-/// After a look that found little: lets some events come together for the next one.
-const LINGER: Duration = Duration::from_millis(2);
+/// From so many on, several came at once.
+const SEVERAL: usize = 3;
 
 /// How often a lane looks when nobody tells it to.
 const POLL: Duration = Duration::from_millis(500);
@@ -93,7 +95,7 @@ pub(super) struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     Now,
-    Soon,
+    Soon(Duration),
     WhenWoken,
 }
 
@@ -128,7 +130,7 @@ impl Lane {
             };
             match next {
                 Next::Now => {}
-                Next::Soon => sleep(LINGER).await,
+                Next::Soon(pause) => sleep(pause).await,
                 Next::WhenWoken => self.wait().await,
             }
         }
@@ -142,7 +144,7 @@ impl Lane {
             if self.state.unsettled.is_empty() {
                 return;
             }
-            sleep(LINGER).await;
+            sleep(LINGER[0]).await;
         }
     }
 
@@ -190,7 +192,7 @@ impl Lane {
             if !sweeps && self.feed.tails() { self.send_fed().await? } else { self.look().await? };
         // What was published and could not be seen yet can be in a moment.
         let soon = next == Next::WhenWoken && !self.state.unsettled.is_empty();
-        Ok(if soon { Next::Soon } else { next })
+        Ok(if soon { Next::Soon(LINGER[0]) } else { next })
     }
 
     /// The waves of what the log told.
@@ -207,7 +209,7 @@ impl Lane {
             self.stop_tailing();
             return Ok(Next::Now);
         }
-        Ok(if found >= ROWS / 4 { Next::Now } else { Next::Soon })
+        Ok(soon_after(found))
     }
 
     /// Looks by itself again, from the beginning: something that was fed is still in the table.
@@ -278,8 +280,8 @@ impl Lane {
         self.state.floors.looked(now, snapshot, &looks, sweep);
         Ok(match found {
             0 => Next::WhenWoken,
-            _ if cut || some_left || found >= ROWS / 4 => Next::Now,
-            _ => Next::Soon,
+            _ if cut || some_left => Next::Now,
+            _ => soon_after(found),
         })
     }
 
@@ -346,177 +348,13 @@ impl Lane {
     fn is_safe(&self, grant: &Grant) -> bool {
         Instant::now() + self.lease / 10 < grant.until
     }
+}
 
-    /// Sends `rows` in waves; gives those that are to be seen again at the next look.
-    async fn send(&mut self, rows: Vec<Row>) -> Result<Vec<RowId>, SqlError> {
-        let end = Instant::now() + WAVES;
-        let (parked, mut rows): (Vec<_>, Vec<_>) =
-            rows.into_iter().partition(|row| self.state.held.contains(&row.message.key));
-        if !parked.is_empty() {
-            self.store.park(&ids(&parked)).await?;
-        }
-        let mut left = Vec::new();
-        loop {
-            let (wave, rest) = self.wave(rows, &mut left);
-            rows = rest;
-            if wave.is_empty() {
-                break;
-            }
-            self.publish(wave).await?;
-            if Instant::now() >= end {
-                break;
-            }
-        }
-        // What an obstacle keeps back is looked for from the beginning when its time comes.
-        let now = Instant::now();
-        let free = rows.iter().filter(|row| {
-            let way = self.state.obstacles.way(&row.message.key, &row.destination, now);
-            way == Way::Clear && !self.state.held.contains(&row.message.key)
-        });
-        left.extend(free.map(|row| (row.shard, row.id)));
-        Ok(left)
-    }
-
-    /// Takes what may go now out of `rows`, and gives the rest back in order; what may not go
-    /// because a lease is near its end goes to `left`.
-    fn wave(&self, rows: Vec<Row>, left: &mut Vec<RowId>) -> (Vec<Row>, Vec<Row>) {
-        let now = Instant::now();
-        let State { grants, obstacles, held, .. } = &self.state;
-        // Keys that have an event in the wave, and keys of which one has to wait for the next.
-        let (mut going, mut waiting) = (HashSet::new(), HashSet::new());
-        let mut probes: BTreeMap<String, usize> = BTreeMap::new();
-        let mut ordered: BTreeMap<String, bool> = BTreeMap::new();
-        let (mut wave, mut rest) = (Vec::new(), Vec::new());
-        for row in rows {
-            let Row { destination, message, .. } = &row;
-            if !grants.get(&row.shard).is_some_and(|grant| self.is_safe(grant)) {
-                left.push((row.shard, row.id));
-                continue;
-            }
-            let keeps_order = *ordered
-                .entry(destination.clone())
-                .or_insert_with(|| self.publisher.keeps_order_dyn(&message.destination));
-            let key = &message.key;
-            let is_next = !waiting.contains(key) && (keeps_order || !going.contains(key));
-            let goes = is_next
-                && !held.contains(key)
-                && match obstacles.way(key, destination, now) {
-                    Way::Clear => true,
-                    Way::Blocked => false,
-                    Way::Probing => {
-                        let sent = probes.entry(destination.clone()).or_default();
-                        *sent += 1;
-                        *sent <= PROBE
-                    }
-                };
-            if goes {
-                going.insert(key.clone());
-                wave.push(row);
-            } else {
-                waiting.insert(key.clone());
-                rest.push(row);
-            }
-        }
-        (wave, rest)
-    }
-
-    /// Publishes a wave and settles what was accepted.
-    async fn publish(&mut self, wave: Vec<Row>) -> Result<(), SqlError> {
-        let grants: BTreeSet<u16> = wave.iter().map(|row| row.shard).collect();
-        let ends =
-            grants.iter().filter_map(|shard| Some(self.state.grants.get(shard)?.until)).min();
-        let time = ends.map_or(self.lease, |until| until.saturating_duration_since(Instant::now()));
-        let time = time.saturating_sub(self.lease / 20);
-        let (heads, batch): (Vec<Head>, Vec<Message>) = wave.into_iter().map(Row::split).unzip();
-        let report = timeout(time, self.publisher.publish_boxed(&batch)).await;
-        let late = Err(PublishError::Blocked);
-        let outcomes: Vec<&Result<(), PublishError>> = match &report {
-            Ok(report) => report.outcomes().iter().collect(),
-            Err(_) => {
-                tracing::warn!(lane = self.number, ?time, "publishing took longer than the lease");
-                let now = Instant::now();
-                for Head { destination, .. } in &heads {
-                    self.state.obstacles.failed(destination, now);
-                }
-                vec![&late; heads.len()]
-            }
-        };
-        let judged = || heads.iter().zip(&batch).zip(outcomes.iter().copied());
-        for ((head, message), _) in judged().filter(|(_, outcome)| outcome.is_ok()) {
-            self.state.unsettled.push(((head.shard, head.id), head.transaction));
-            self.accepted(head, message);
-        }
-        // After what was accepted, which would clear what fails here out of the way.
-        for ((head, _), outcome) in judged() {
-            match outcome {
-                Err(error) if error.is_retryable() && *error != PublishError::Blocked => {
-                    self.failed(head, error);
-                }
-                _ => {}
-            }
-        }
-        self.settle_what_is_left().await?;
-        for ((head, message), outcome) in judged() {
-            match outcome {
-                Err(error) if !error.is_retryable() => self.refused(head, message, error).await?,
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn accepted(&mut self, head: &Head, message: &Message) {
-        let state = &mut self.state;
-        if state.obstacles.took(&head.destination) {
-            tracing::info!(destination = %message.destination, "takes events again");
-            state.floors.reset_all();
-        }
-        if state.obstacles.cleared(&message.key) {
-            state.floors.reset(head.shard);
-        }
-    }
-
-    /// The destination takes nothing: all that is for it waits.
-    fn failed(&mut self, head: &Head, error: &PublishError) {
-        if self.state.obstacles.failed(&head.destination, Instant::now()) {
-            tracing::warn!(destination = %head.destination, %error, "takes no events: waiting");
-        }
-    }
-
-    /// The destination takes others, but not this event: its key waits, and at last it is held, or
-    /// goes on without it.
-    async fn refused(
-        &mut self,
-        head: &Head,
-        message: &Message,
-        error: &PublishError,
-    ) -> Result<(), SqlError> {
-        let Message { id, key, .. } = message;
-        let failures = self.state.obstacles.refused(key, head.id, Instant::now());
-        tracing::warn!(event.id = %id, failures, %error, "refused");
-        let Some(grant) = self.state.grants.get(&head.shard).filter(|_| failures >= self.attempts)
-        else {
-            return Ok(());
-        };
-        let reason = error.to_string();
-        match self.on_refusal {
-            OnRefusal::Strict => {
-                let verdict = Verdict { event_id: id, key, reason: &reason, failures };
-                if self.store.hold(grant, verdict).await? {
-                    tracing::error!(event.id = %id, %reason, "its key is held until it is released");
-                    self.state.held.insert(key.clone());
-                    self.state.obstacles.cleared(key);
-                }
-            }
-            OnRefusal::Skip => {
-                if self.store.bury(grant, head.id, &reason).await? {
-                    tracing::error!(event.id = %id, %reason, "given up");
-                    self.state.obstacles.cleared(key);
-                    self.state.floors.reset(head.shard);
-                }
-            }
-        }
-        Ok(())
+/// When to look again after `found` rows.
+fn soon_after(found: usize) -> Next {
+    match found {
+        _ if found >= ROWS / 4 => Next::Now,
+        _ => Next::Soon(LINGER[usize::from(found >= SEVERAL)]),
     }
 }
 
@@ -532,8 +370,4 @@ fn looks(plan: &Plan, rows: &[Row]) -> BTreeMap<u16, Look> {
     let look =
         |(shard, (highest, count))| (shard, Look { highest, cut: count >= plan.limit, left: None });
     looks.into_iter().map(look).collect()
-}
-
-fn ids(rows: &[Row]) -> Vec<RowId> {
-    rows.iter().map(|row| (row.shard, row.id)).collect()
 }
