@@ -24,30 +24,18 @@ const LOOK_SECONDS: i32 = 2;
 /// Bytes of a reason that are kept.
 const REASON_BYTES: usize = 1_024;
 
-/// Sends to the queue's dead-letter queue, with reason, event id and receive count as attributes.
-#[derive(Debug, Clone)]
-pub(crate) struct SqsDeadLetters {
-    queue: Queue,
-}
-
-impl SqsDeadLetters {
-    pub(crate) fn of(queue: &Queue) -> Self {
-        SqsDeadLetters { queue: queue.clone() }
-    }
-}
-
-impl DeadLetters for SqsDeadLetters {
+/// Its dead-letter queue, with reason, event id and receive count as attributes.
+impl DeadLetters for Queue {
     async fn put(&self, letter: DeadLetter<'_>) -> Result<(), DeadLetterError> {
         let metadata = &letter.delivery.metadata;
         let mut request = self
-            .queue
             .aws
             .sqs()
             .send_message()
-            .queue_url(&self.queue.dead_letter_url)
+            .queue_url(&self.dead_letter_url)
             .message_body(&letter.delivery.body)
             .set_message_attributes(Some(sdk_attributes(&attributes(&letter))?));
-        if self.queue.is_fifo() {
+        if self.is_fifo() {
             // With the event id alone, a second reject within 5 minutes would be swallowed.
             let event_id = letter.event_id.unwrap_or_default();
             let unique = format!("{event_id}/{}/{}", metadata.message_id, metadata.attempt);

@@ -5,7 +5,7 @@
 //! | connect | [`Aws`] |
 //! | publish | [`AwsPublisher`], under a [`fanfare_core::Emitter`] |
 //! | consume a queue for ever | [`Worker`] |
-//! | create topics, queues and subscriptions | [`provision`] |
+//! | create topics, queues and subscriptions; remove a service's | [`provision`], [`retire`] |
 //!
 //! The SDK's own retries are switched off: there is one retry layer, here, because it has to
 //! handle single entries of a batch anyway. Nothing is looked up when a service starts: names,
@@ -24,7 +24,7 @@ mod worker;
 
 pub use aws::{Aws, ConfigError};
 pub use dead_letters::Parked;
-pub use provision::{Change, ProvisionError, Provisioned, deprovision, provision};
+pub use provision::{Change, ProvisionError, Provisioned, deprovision, provision, retire};
 pub use publisher::AwsPublisher;
 pub use queue::Queue;
 pub use signals::interrupted;

@@ -46,7 +46,7 @@ pub enum Change {
         attribute: &'static str,
     },
     /// Nobody wants it any more. [`provision`] removes only subscriptions whose service lost its
-    /// last handler for the topic: queues may hold messages.
+    /// last handler for the topic: queues may hold messages. [`retire`] removes those too.
     Removed {
         /// What it was.
         resource: String,
@@ -139,6 +139,30 @@ pub async fn deprovision(aws: &Aws, topology: &Topology) -> Result<Provisioned, 
         topics::remove(aws, topic, &mut report).await?;
     }
     for queue in &plan.queues {
+        for name in [&queue.name, &queue.dead_letter_name] {
+            queues::remove(aws, name, &mut report).await?;
+        }
+    }
+    Ok(report)
+}
+
+/// Removes what [`provision`] created for one `service` of `topology`: its subscriptions, then its
+/// queues and dead-letter queues with the messages in them. For a service that leaves for good;
+/// stop it first, and take it out of the topology. Nobody else is touched.
+///
+/// # Errors
+/// [`ProvisionError`] at the first step that fails.
+pub async fn retire(
+    aws: &Aws,
+    topology: &Topology,
+    service: &str,
+) -> Result<Provisioned, ProvisionError> {
+    let (aws, plan) = (&aws.for_provisioning(), topology.plan()?);
+    let mut report = Provisioned::default();
+    for queue in plan.queues.iter().filter(|queue| queue.service == service) {
+        for topic in &plan.topics {
+            subscriptions::remove(aws, topic, &queue.name, &mut report).await?;
+        }
         for name in [&queue.name, &queue.dead_letter_name] {
             queues::remove(aws, name, &mut report).await?;
         }

@@ -21,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Queue,
     aws::LONG_POLL,
-    dead_letters::SqsDeadLetters,
     failure::{Class, Failure},
     limits::{BATCH_ENTRIES, VISIBILITY_SECONDS},
 };
@@ -271,9 +270,9 @@ async fn handle(
 ) {
     let (batch, mut held): (Vec<_>, Vec<_>) =
         held.into_iter().map(|(received, held)| (received.delivery, Some(held))).unzip();
-    let dead_letters = SqsDeadLetters::of(&queue);
+
     let at_once = batch.len();
-    let mut outcomes = Box::pin(consumer.process(batch, at_once, &dead_letters, &may_begin));
+    let mut outcomes = Box::pin(consumer.process(batch, at_once, &queue, &may_begin));
     while let Some((index, outcome)) = outcomes.next().await {
         if let Some(held) = held.get_mut(index).and_then(Option::take) {
             held.settle(outcome.disposition());

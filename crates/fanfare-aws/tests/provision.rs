@@ -3,7 +3,7 @@
 
 mod support;
 
-use fanfare_aws::{Aws, Change, ProvisionError, Provisioned, deprovision, provision};
+use fanfare_aws::{Aws, Change, ProvisionError, Provisioned, deprovision, provision, retire};
 use fanfare_core::{Delivery, EventType, HandlerError, Router};
 use fanfare_sim::{Fault, Sim};
 use fanfare_topology::{Kind, Topology};
@@ -186,4 +186,26 @@ async fn what_was_made_can_be_removed_again() {
         6,
         "the topics were made by the early run"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_leaves_takes_what_is_its_own_and_nothing_else() {
+    let (sim, topology) = (Sim::new(), shop(Kind::Standard, placed()));
+    run(&sim, &topology).await;
+    let aws = Aws::new(&sim.sdk_config(), ACCOUNT).unwrap();
+    let retired = retire(&aws, &topology, "delivery").await.unwrap();
+    insta::assert_snapshot!(retired, @r"
+    removed subscription of shop-delivery to shop-orders
+    removed queue shop-delivery
+    removed queue shop-delivery-dlq
+    3 changes, 0 resources as they should be
+    ");
+    let again = retire(&aws, &topology, "delivery").await.unwrap();
+    assert!(again.changes.is_empty(), "{again}");
+    let products: Router = Router::new("products").on(on::<OrderPlaced>);
+    let rest = Topology::new("shop")
+        .topic("orders", Kind::Standard)
+        .topic("payments", Kind::Standard)
+        .service(&products);
+    assert!(run(&sim, &rest).await.changes.is_empty(), "the others are as they were");
 }

@@ -1,7 +1,10 @@
 //! Connections as they should be.
 
 #[cfg(feature = "sqlite")]
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 #[cfg(feature = "sqlite")]
 use sqlx::{
@@ -15,6 +18,10 @@ use crate::SqlError;
 /// How long a connection waits for another's write to end.
 #[cfg(feature = "sqlite")]
 const BUSY: Duration = Duration::from_secs(10);
+
+/// Between tries to open a file that others are making.
+#[cfg(feature = "sqlite")]
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Opens a SQLite file, made if it is missing, for use by several connections and processes: with
 /// a write-ahead log that is flushed at each commit, and a wait of up to 10 s for another's write.
@@ -30,7 +37,16 @@ pub async fn open_sqlite(path: impl AsRef<Path>) -> Result<SqlitePool, SqlError>
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY);
-    Ok(SqlitePool::connect_with(options).await?)
+    let begun = Instant::now();
+    loop {
+        match SqlitePool::connect_with(options.clone()).await.map_err(SqlError::from) {
+            // Giving a new file its log does not wait for others who are about to do the same.
+            Err(error) if error.is_retryable() && begun.elapsed() < BUSY => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// Begins a transaction that will write. SQLite has one writer: a transaction that begins as a

@@ -13,6 +13,12 @@ pub mod aws {
     pub use fanfare_aws::*;
 }
 
+/// Outbox, relay, inbox, event log, replay and projections, on PostgreSQL and SQLite.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub mod sql {
+    pub use fanfare_sql::*;
+}
+
 /// SNS and SQS in the process, for tests and first steps.
 #[cfg(feature = "sim")]
 pub mod sim {

@@ -1,6 +1,6 @@
 //! Where the shop runs: the simulator, LocalStack, another server, or AWS.
 
-use std::{str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use anyhow::{Context, bail};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -31,6 +31,18 @@ impl FromStr for Ground {
                     .into())
             }
         }
+    }
+}
+
+/// As `--on` takes it.
+impl fmt::Display for Ground {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Ground::Simulator => "simulator",
+            Ground::Localstack => "localstack",
+            Ground::Url(url) => url,
+            Ground::Aws => "aws",
+        })
     }
 }
 

@@ -1,42 +1,59 @@
 //! The shop: orders, products and delivery, joined by events and knowing nothing of each other.
 //!
-//! Without a command it plays through what events are good for, on the simulator, and ends by
-//! itself; it fails if anything was lost or happened twice.
+//! Without a command it plays through what events are good for, on the simulator and on SQLite, and
+//! ends by itself; it fails if anything was lost or happened twice.
 
 // In a binary nothing is reachable from outside; `pub` says what a module offers.
 #![allow(unreachable_pub)]
 
+mod chaos;
+mod commands;
+mod database;
 mod ground;
 mod journal;
-mod running;
+mod published;
+mod service;
 mod services;
+mod shop;
 mod story;
 mod tally;
 mod topology;
+mod view;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
+use anyhow::bail;
 use clap::{Parser, Subcommand, builder::PossibleValuesParser};
-use fanfare::{Emitter, aws};
+use fanfare::aws;
+use sqlx::{Postgres, Sqlite};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
+    database::{Folder, Schemas, Sql},
     ground::Ground,
-    running::{SERVICES, Shop},
-    services::orders::{OrderBook, OrderPlaced},
+    service::SERVICES,
+    shop::Shop,
 };
 
 #[derive(Parser)]
-#[command(version, about = "A shop of three services joined by events")]
+#[command(version, about = "A shop of services joined by events")]
 struct Arguments {
-    /// Where to run: simulator, localstack, aws, or a URL such as http://127.0.0.1:4566
+    /// Where SNS and SQS are: simulator, localstack, aws, or a URL such as http://127.0.0.1:4566
     #[arg(long, global = true, default_value = "simulator")]
     on: Ground,
 
-    /// Begins all names on AWS, so that several shops can share an account
+    /// Begins all names on AWS and of schemas, so that several shops can share them
     #[arg(long, global = true, default_value = "shop")]
     system: String,
+
+    /// Folder of the services' SQLite files; the story makes one for itself
+    #[arg(long, global = true, conflicts_with = "database")]
+    data: Option<PathBuf>,
+
+    /// Keep state in this PostgreSQL instead, postgres://…: a schema for each service
+    #[arg(long, global = true)]
+    database: Option<String>,
 
     /// AWS account id; emulators have 000000000000
     #[arg(long, global = true, env = "AWS_ACCOUNT_ID")]
@@ -54,24 +71,44 @@ struct Arguments {
 enum Command {
     /// Create topics, queues and subscriptions, or mend what differs
     Provision,
-    /// Run one service as a worker until it is interrupted
-    Run {
+    /// Run one service, its worker and its relay, until it is interrupted
+    Run(commands::Run),
+    /// Publish what services record, until it is interrupted; without names, all of them
+    Relay {
+        #[arg(value_parser = PossibleValuesParser::new(SERVICES))]
+        services: Vec<String>,
+    },
+    /// Tell a service of all past orders, before it is run for the first time
+    Replay {
         #[arg(value_parser = PossibleValuesParser::new(SERVICES))]
         service: String,
     },
-    /// Place orders
-    Place {
-        /// How many
-        #[arg(long, default_value_t = 1)]
-        orders: u32,
+    /// Place orders: needs the database of orders, not AWS
+    Place(commands::Place),
+    /// Show what waits to be published
+    Backlog,
+    /// Bring the read side up to date and look at it
+    View {
+        /// Make it anew from the event log
+        #[arg(long)]
+        rebuild: bool,
     },
+    /// Run the services as processes and kill them, over and over: nothing is lost or doubled
+    Chaos(chaos::Chaos),
+}
+
+impl Command {
+    fn needs_aws(&self) -> bool {
+        use Command::{Provision, Relay, Replay, Run};
+        matches!(self, Provision | Run(_) | Relay { .. } | Replay { .. })
+    }
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     log(&arguments);
-    match run(arguments).await {
+    match dispatch(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             #[allow(clippy::print_stderr)]
@@ -87,7 +124,7 @@ async fn main() -> ExitCode {
 /// warnings of a service that runs.
 fn log(arguments: &Arguments) {
     let usual = match arguments.command {
-        Some(Command::Run { .. }) => LevelFilter::WARN,
+        Some(Command::Run(_) | Command::Relay { .. }) => LevelFilter::WARN,
         _ => LevelFilter::ERROR,
     };
     let wanted = std::env::var("RUST_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
@@ -97,59 +134,64 @@ fn log(arguments: &Arguments) {
         .init();
 }
 
-async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { on, system, account, region, command } = arguments;
-    if command.is_some() && on.is_ephemeral() {
-        anyhow::bail!(
+/// Finds the databases, and goes on with those of their kind.
+async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
+    let Arguments { on, command, .. } = &arguments;
+    let on_aws = command.as_ref().is_some_and(Command::needs_aws);
+    if on_aws && on.is_ephemeral() {
+        bail!(
             "the simulator inside this process would be gone with it: name a server with --on \
              (cargo run -p fanfare-sim -- --port 4566 gives one at http://127.0.0.1:4566)"
         );
     }
+    if let Some(Command::Provision) = command {
+        let aws = on.connect(arguments.account.as_deref(), arguments.region.as_deref()).await?;
+        let topology = topology::topology(&arguments.system, &SERVICES);
+        journal::note(aws::provision(&aws, &topology).await?);
+        return Ok(());
+    }
+    // Some make what they need, and remove it: on a stage of its own, so that two runs on one server
+    // do not meet.
+    let chaos = matches!(command, Some(Command::Chaos(_)));
+    let alone = chaos || command.is_none();
+    let stage = format!("{}-{}", arguments.system, std::process::id());
+    let own = chaos || alone && !on.is_ephemeral();
+    let system = if own { &stage } else { &arguments.system }.clone();
+    if let Some(url) = &arguments.database {
+        let home = Schemas::at(url, if alone { &stage } else { &system }, alone)?;
+        return run::<Postgres>(arguments, &system, home).await;
+    }
+    let home = match &arguments.data {
+        Some(path) => Folder::at(path)?,
+        None if alone => Folder::fresh()?,
+        None => bail!(
+            "name the databases, the same for all commands: --data with a folder, \
+             or --database postgres://…"
+        ),
+    };
+    if alone {
+        journal::note(format_args!("databases: {}", home.path().display()));
+    }
+    run::<Sqlite>(arguments, &system, home).await
+}
+
+async fn run<D: Sql>(arguments: Arguments, system: &str, home: D::Home) -> anyhow::Result<()> {
+    let Arguments { on, account, region, command, .. } = arguments;
+    let command = match command {
+        Some(Command::Place(place)) => return place.run::<D>(&home).await,
+        Some(Command::Backlog) => return commands::backlog::<D>(&home).await,
+        Some(Command::View { rebuild }) => return commands::view::<D>(&home, rebuild).await,
+        Some(Command::Chaos(chaos)) => {
+            return chaos.run::<D>(on, account.as_deref(), region.as_deref(), system, home).await;
+        }
+        other => other,
+    };
     let aws = on.connect(account.as_deref(), region.as_deref()).await?;
+    let shop = Shop::<D>::new(aws, system, home);
     match command {
-        None => {
-            // A stage of its own, so that two runs on one server do not meet.
-            let stage =
-                if on.is_ephemeral() { system } else { format!("{system}-{}", std::process::id()) };
-            story::tell(Shop::new(aws, &stage)).await
-        }
-        Some(Command::Provision) => {
-            journal::note(aws::provision(&aws, &topology::topology(&system)).await?);
-            Ok(())
-        }
-        Some(Command::Run { service }) => {
-            let shop = Shop::new(aws, &system);
-            let queue = shop.queue(&service);
-            journal::say(
-                &service,
-                format_args!("listens to queue {}; Ctrl-C stops it", queue.name()),
-            );
-            let ended =
-                shop.worker(&service).run(shop.consumer(&service)?, aws::interrupted()).await;
-            ended.map_err(|error| hinted(error, "shop provision"))
-        }
-        Some(Command::Place { orders }) => {
-            let shop = Shop::new(aws, &system);
-            place(&OrderBook::default(), &shop.emitter("orders"), orders).await
-        }
+        Some(Command::Run(run)) => commands::run(&shop, &run).await,
+        Some(Command::Relay { services }) => commands::relay(&shop, &services).await,
+        Some(Command::Replay { service }) => commands::replay(&shop, &service).await,
+        _ => story::tell(shop).await,
     }
-}
-
-fn hinted(error: aws::WorkerError, command: &str) -> anyhow::Error {
-    match error {
-        aws::WorkerError::NoQueue { .. } => {
-            anyhow::anyhow!("{error} (`{command}`, with the same --on)")
-        }
-        other => other.into(),
-    }
-}
-
-async fn place(book: &OrderBook, events: &Emitter, orders: u32) -> anyhow::Result<()> {
-    let run = std::process::id();
-    for number in 1..=orders {
-        let product_id = ["mug", "teapot", "kettle"][number as usize % 3].to_string();
-        let order_id = format!("o-{run}-{number}");
-        book.place(events, &OrderPlaced { order_id, product_id, quantity: 1 }).await?;
-    }
-    Ok(())
 }

@@ -1,156 +1,117 @@
-//! What events are good for, in five scenes; fails if anything is lost or happens twice.
+//! What events are good for, in some scenes; fails if anything is lost or happens twice.
 
-use anyhow::{Context, ensure};
-use fanfare::{Publisher, aws};
+mod basics;
+mod newcomer;
+mod outage;
+mod read_side;
+mod summary;
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use fanfare::aws;
 
 use crate::{
-    journal::{note, say, scene},
-    running::{STOCK, Shop, Started},
-    services::orders::{OrderPlaced, Status},
+    database::Sql,
+    journal::scene,
+    service::{SERVICES, Service},
+    services::orders::{OrderBook, OrderPlaced},
+    shop::{Shop, Started},
 };
 
-/// Plays all scenes, and takes down on AWS what it put up.
-pub async fn tell(shop: Shop) -> anyhow::Result<()> {
+/// Plays all scenes, takes down on AWS what it put up, and removes its databases if all went well.
+pub async fn tell<D: Sql>(shop: Shop<D>) -> anyhow::Result<()> {
     let played = tokio::select! {
         played = play(&shop) => played,
         () = aws::interrupted() => Err(anyhow::anyhow!("interrupted")),
     };
     // What went wrong in the story matters more than what is left behind.
-    let removed = aws::deprovision(&shop.aws, &shop.topology).await;
-    played.and(removed.map(drop).map_err(Into::into))
+    let removed = aws::deprovision(&shop.aws, &shop.topology(&SERVICES)).await;
+    played?;
+    removed?;
+    Ok(D::remove(shop.home).await?)
 }
 
-async fn play(shop: &Shop) -> anyhow::Result<()> {
+async fn play<D: Sql>(shop: &Shop<D>) -> anyhow::Result<()> {
+    let mut story = Story::new(shop).await?;
     scene("1. Provisioning: a topic per publisher, a queue and a dead-letter queue per service");
-    note(aws::provision(&shop.aws, &shop.topology).await?);
-    let provisioning = shop.aws.requests();
-
+    story.provision(&SERVICES[..3]).await?;
     scene(
         "2. Three services: each order reduces stock and starts a delivery, and neither knows the other",
     );
-    let orders = shop.start("orders")?;
-    let products = shop.start("products")?;
-    let delivery = shop.start("delivery")?;
-    let mut placed = Placed { shop, orders: Vec::new() };
-    placed.place(&[("mug", 2), ("teapot", 1), ("kettle", 1)]).await?;
-    // Products and delivery handle each order, orders each delivery: three for each.
-    shop.tally.until("three orders", |counts| counts.handled == 9).await?;
-
+    story.three_services().await?;
     scene("3. Delivery stops while orders keep coming; then it catches up from its queue");
-    delivery.stop().await?;
-    say("delivery", "stopped");
-    placed.place(&[("mug", 1), ("teapot", 2), ("mug", 3)]).await?;
-    shop.tally.until("stock for three more orders", |counts| counts.handled == 12).await?;
-    ensure!(placed.deliveries() == 3, "a stopped service handled something");
-    say("delivery", "starts again: three orders wait in its queue");
-    let delivery = shop.start("delivery")?;
-    shop.tally.until("the deliveries that waited", |counts| counts.handled == 18).await?;
-
+    story.one_stops().await?;
     scene("4. A malformed message is parked with its reason; its neighbours are handled");
-    let malformed = placed.place_around_a_malformed_one().await?;
-    shop.tally.until("the neighbours", |c| c.handled == 24 && c.rejected >= 2).await?;
-    for service in ["products", "delivery"] {
-        let parked = shop.queue(service).dead_letters().await?;
-        let letter = parked.iter().find(|letter| letter.event_id.as_ref() == Some(&malformed));
-        let letter = letter.with_context(|| format!("nothing parked for {service}"))?;
-        let reason = letter.reason.as_deref().unwrap_or("no reason");
-        say(service, format_args!("parked in its dead-letter queue: {reason}"));
-    }
-
+    story.one_is_malformed().await?;
     scene("5. The same event delivered twice has its effect once");
-    let again =
-        shop.published.find(&placed.orders[0].event_id).context("the first order is gone")?;
-    shop.published.publish(&[again]).await.into_result()?;
-    say("orders", format_args!("{} is on the topic once more", placed.orders[0].order.order_id));
-    // Each of the two publishes again what followed, and orders has seen that too.
-    shop.tally.until("the duplicates", |counts| counts.duplicates >= 3).await?;
-    say("all", "seen before: nothing done");
-
+    story.one_comes_twice().await?;
+    scene("6. AWS is down: orders are still taken, and their events wait in the outbox");
+    story.an_outage().await?;
+    scene("7. Recommendation joins, and is told of every past order; nobody else hears of it");
+    story.one_joins().await?;
+    scene("8. Products leaves for good, and nobody notices");
+    story.one_leaves().await?;
+    scene("9. The read side: orders with their delivery, in a database of its own");
+    story.read_side().await?;
     scene("Summary");
-    for service in [orders, products, delivery] {
-        Started::stop(service).await?;
-    }
-    summary(shop, &placed, provisioning)
+    story.end().await
 }
 
-fn summary(shop: &Shop, placed: &Placed<'_>, provisioning: u64) -> anyhow::Result<()> {
-    let counts = shop.tally.counts();
-    let requests = shop.aws.requests() - provisioning;
-    note(format_args!(
-        "published {}, delivered {}: handled {}, duplicates {}, retried {}, rejected {}",
-        shop.published.count(),
-        counts.delivered,
-        counts.handled,
-        counts.duplicates,
-        counts.retried,
-        counts.rejected,
-    ));
-    note(format_args!("requests to AWS: {requests}, and {provisioning} for provisioning"));
-    ensure!(
-        counts.delivered == counts.handled + counts.duplicates + counts.retried + counts.rejected,
-        "a delivery has no outcome: {counts:?}"
-    );
-    ensure!(counts.retried == 1, "one delivery was to be retried, {} were", counts.retried);
-    let ordered: u32 = placed.orders.iter().map(|placed| placed.order.quantity).sum();
-    let left = shop.stock.total();
-    ensure!(
-        left == 3 * STOCK - ordered,
-        "stock is {left} after {ordered} of {} were ordered",
-        3 * STOCK
-    );
-    for Order { order, .. } in &placed.orders {
-        let id = &order.order_id;
-        let deliveries = shop.deliveries.of(id);
-        ensure!(deliveries == 1, "{id} has {deliveries} deliveries");
-        let status = shop.book.status(id);
-        ensure!(matches!(status, Some(Status::OnItsWay { .. })), "{id} is {status:?}");
-    }
-    note(format_args!(
-        "{} orders: each reduced stock once, has one delivery, and is on its way",
-        placed.orders.len()
-    ));
-    Ok(())
+/// The shop while the story is told.
+struct Story<'a, D: Sql> {
+    shop: &'a Shop<D>,
+    services: BTreeMap<&'static str, Service<D>>,
+    running: BTreeMap<&'static str, Started>,
+    book: OrderBook<D>,
+    placed: Vec<Placed>,
+    /// How many deliveries are handled by now if nothing is lost.
+    handled: usize,
 }
 
-/// The orders that were placed.
-struct Placed<'a> {
-    shop: &'a Shop,
-    orders: Vec<Order>,
-}
-
-struct Order {
+/// An order that was placed.
+struct Placed {
     order: OrderPlaced,
     event_id: String,
+    /// Whether products was still there.
+    reduces_stock: bool,
 }
 
-impl Placed<'_> {
+impl<'a, D: Sql> Story<'a, D> {
+    async fn new(shop: &'a Shop<D>) -> anyhow::Result<Self> {
+        let mut services = BTreeMap::new();
+        for name in SERVICES {
+            services.insert(name, shop.open(name).await?);
+        }
+        let orders = &services["orders"];
+        let book = OrderBook::new(orders.store.clone(), orders.outbox.clone());
+        let (running, placed) = (BTreeMap::new(), Vec::new());
+        Ok(Story { shop, services, running, book, placed, handled: 0 })
+    }
+
+    fn start(&mut self, service: &'static str) {
+        self.running.insert(service, self.shop.start(&self.services[service]));
+    }
+
+    async fn stop(&mut self, service: &str) -> anyhow::Result<()> {
+        self.running.remove(service).context("it does not run")?.stop().await
+    }
+
     async fn place(&mut self, items: &[(&str, u32)]) -> anyhow::Result<()> {
-        let emitter = self.shop.emitter("orders");
         for &(product_id, quantity) in items {
-            let order_id = format!("o-{}", self.orders.len() + 1);
+            let order_id = format!("o-{}", self.placed.len() + 1);
             let order = OrderPlaced { order_id, product_id: product_id.into(), quantity };
-            let event_id = self.shop.book.place(&emitter, &order).await?;
-            self.orders.push(Order { order, event_id });
+            let event_id = self.book.place(&order).await?.context("it was placed before")?;
+            let reduces_stock = self.running.contains_key("products");
+            self.placed.push(Placed { order, event_id, reduces_stock });
         }
         Ok(())
     }
 
-    /// Two good orders with a broken one between them; gives the broken one's event id.
-    async fn place_around_a_malformed_one(&mut self) -> anyhow::Result<String> {
-        self.place(&[("teapot", 1)]).await?;
-        let good = &self.orders[self.orders.len() - 1].event_id;
-        let mut malformed = self.shop.published.find(good).context("the last order is gone")?;
-        let id = malformed.id.replace(&malformed.id[..8], "badbadba");
-        malformed.body = malformed.body.replace(&malformed.id, &id);
-        malformed.body = malformed.body.replace("\"order_id\":\"", "\"oder_id\":\"");
-        malformed.id.clone_from(&id);
-        say("orders", "a broken order: its `order_id` is misspelt");
-        self.shop.published.publish(&[malformed]).await.into_result()?;
-        self.place(&[("mug", 1)]).await?;
-        Ok(id)
-    }
-
-    fn deliveries(&self) -> usize {
-        self.orders.iter().map(|placed| self.shop.deliveries.of(&placed.order.order_id)).sum()
+    /// Waits until `more` deliveries are handled.
+    async fn handled(&mut self, what: &str, more: usize) -> anyhow::Result<()> {
+        self.handled += more;
+        let handled = self.handled;
+        self.shop.tally.until(what, |counts| counts.handled >= handled).await
     }
 }

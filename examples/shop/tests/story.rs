@@ -3,13 +3,14 @@
 
 use std::{
     io::{BufRead, BufReader},
+    path::Path,
     process::{Child, Command, Output, Stdio},
     sync::mpsc,
     time::Duration,
 };
 
 use fanfare::sim::Sim;
-use fanfare_testkit::localstack::LocalStack;
+use fanfare_testkit::{localstack::LocalStack, postgres::Postgres};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -30,42 +31,88 @@ fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-#[test]
-fn the_story_on_the_simulator_ends_well() {
-    let output = run(&[]);
+/// What the story says in the end on the simulator, where nothing comes more often than it has to.
+const SUMMARY: &str = "published 66, delivered 56: handled 49, duplicates 3, retried 2, rejected 2";
+
+/// Runs what has to end well, and gives what it said.
+fn told(arguments: &[&str]) -> String {
+    let output = run(arguments);
     let text = stdout(&output);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+#[test]
+fn the_story_on_the_simulator_and_sqlite_ends_well() {
+    let text = told(&[]);
     for line in [
         "created subscription of shop-products to shop-orders",
-        "delivery  stopped",
-        "delivery  starts again",
+        "delivery       stopped",
+        "delivery       starts again",
         "missing field `order_id`",
-        "published 28, delivered 30: handled 24, duplicates 3, retried 1, rejected 2",
-        "8 orders: each reduced stock once, has one delivery, and is on its way",
+        "orders         6 events wait in its outbox",
+        "each order's events went out in their order",
+        "recommendation was told of 12 past orders",
+        "removed subscription of shop-products to shop-orders",
+        "view           made anew as generation 2, in place of 1",
+        SUMMARY,
+        "16 orders: each reduced stock once while there was one, has one delivery, and is on its way",
     ] {
         assert!(text.contains(line), "`{line}` is missing in:\n{text}");
     }
+    let folder = text.lines().find_map(|line| line.trim().strip_prefix("databases: ")).unwrap();
+    assert!(!Path::new(folder).exists(), "{folder} is left");
+}
+
+#[tokio::test]
+async fn the_story_on_the_simulator_and_postgresql_ends_well() {
+    let Some(postgres) = Postgres::from_env().unwrap() else { return };
+    let database = postgres.database().await.unwrap();
+    let text = told(&["--database", database.url()]);
+    assert!(text.contains(SUMMARY), "{text}");
+    let left = "select nspname::text from pg_namespace where nspname like 'shop%'";
+    let left: Vec<String> = sqlx::query_scalar(left).fetch_all(&database.pool()).await.unwrap();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 /// On a real server a retried receive may deliver more often; what has to hold holds.
 #[test]
 fn the_story_on_localstack_ends_well() {
     let Some(localstack) = LocalStack::from_env().expect("LocalStack is there") else { return };
-    let output = run(&["--on", localstack.url()]);
-    let text = stdout(&output);
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(text.contains("8 orders: each reduced stock once"), "{text}");
+    let text = told(&["--on", localstack.url()]);
+    assert!(text.contains("16 orders: each reduced stock once"), "{text}");
+}
+
+const KILLED: &str = "400 orders: each reduced stock once, has one delivery, and is on its way";
+
+#[test]
+fn killing_services_at_any_moment_loses_no_order_and_doubles_none_on_sqlite() {
+    let text = told(&["chaos", "--kills", "30"]);
+    assert!(text.contains(KILLED), "{text}");
+}
+
+#[tokio::test]
+async fn killing_services_at_any_moment_loses_no_order_and_doubles_none_on_postgresql() {
+    let Some(postgres) = Postgres::from_env().unwrap() else { return };
+    let database = postgres.database().await.unwrap();
+    let text = told(&["chaos", "--kills", "30", "--database", database.url()]);
+    assert!(text.contains(KILLED), "{text}");
 }
 
 #[test]
 fn mistakes_get_one_clear_line() {
-    let cases: [(&[&str], &str); 4] = [
+    let cases: [(&[&str], &str); 6] = [
         (
             &["--on", "http://127.0.0.1:1", "provision"],
             "shop: cannot reach http://127.0.0.1:1: Connection refused",
         ),
         (&["run", "products"], "shop: the simulator inside this process would be gone with it"),
         (&["--on", "aws", "provision"], "shop: AWS needs your account id"),
+        (&["place"], "shop: name the databases, the same for all commands: --data with a folder"),
+        (
+            &["--database", "postgres://postgres@127.0.0.1:1/postgres", "backlog"],
+            "shop: the database failed: ",
+        ),
         (
             &["--on", "nowhere"],
             "error: invalid value 'nowhere' for '--on <ON>': use `simulator`, `localstack`, `aws`, or a URL",
@@ -90,11 +137,8 @@ struct Service {
 }
 
 impl Service {
-    fn start(name: &str, on: &str) -> Service {
-        let mut child = shop(&["--on", on, "run", name])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the service starts");
+    fn start(arguments: &[&str]) -> Service {
+        let mut child = shop(arguments).stdout(Stdio::piped()).spawn().expect("the service starts");
         let (sender, lines) = mpsc::channel();
         let out = BufReader::new(child.stdout.take().expect("it was piped"));
         std::thread::spawn(move || {
@@ -135,19 +179,47 @@ async fn services_run_as_processes_of_their_own() {
     let shutdown = stop.clone().cancelled_owned();
     let serving = tokio::spawn(async move { Sim::new().serve(listener, shutdown).await });
 
-    let on = url.clone();
+    let (on, data) = (url.clone(), tempfile::tempdir().unwrap());
     tokio::task::spawn_blocking(move || {
-        let early = run(&["--on", &on, "run", "products"]);
+        let places = ["--on", &on, "--data", data.path().to_str().unwrap()];
+        let with = |command: &[&'static str]| -> Vec<String> {
+            places.iter().chain(command).map(ToString::to_string).collect()
+        };
+        let run = |command: &[&'static str]| {
+            run(&with(command).iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        let start = |command: &[&'static str]| {
+            Service::start(&with(command).iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        let early = run(&["run", "products"]);
         let text = String::from_utf8_lossy(&early.stderr).into_owned();
         assert!(text.contains("queue `shop-products` does not exist"), "{text}");
         assert!(text.contains("shop provision"), "{text}");
 
-        assert!(stdout(&run(&["--on", &on, "provision"])).contains("12 changes"));
-        assert!(stdout(&run(&["--on", &on, "provision"])).contains("0 changes"));
-        let services = ["orders", "products", "delivery"].map(|name| Service::start(name, &on));
-        assert!(run(&["--on", &on, "place", "--orders", "6"]).status.success());
+        assert!(stdout(&run(&["provision"])).contains("15 changes"));
+        assert!(stdout(&run(&["provision"])).contains("0 changes"));
+        // Nobody publishes yet: the orders are safe all the same.
+        assert!(run(&["place", "--orders", "6", "--name", "a"]).status.success());
+        assert!(run(&["place", "--orders", "6", "--name", "a"]).status.success());
+        let backlog = stdout(&run(&["backlog"]));
+        assert!(backlog.contains("orders         6 events wait in its outbox"), "{backlog}");
+
+        // Two with relays of their own, and one whose relay is another process.
+        let services = [
+            start(&["run", "orders"]),
+            start(&["run", "products"]),
+            start(&["run", "delivery", "--without-relay"]),
+            start(&["relay", "delivery"]),
+        ];
         services[0].wait_for("is on its way", 6);
         services[1].wait_for("reduced to", 6);
+        services[2].wait_for("started", 6);
+        let told = stdout(&run(&["replay", "recommendation"]));
+        assert!(told.contains("6 past events: told of all"), "{told}");
+        let view = stdout(&run(&["view"]));
+        assert!(view.contains("6 orders, 6 on their way"), "{view}");
+        let view = stdout(&run(&["view", "--rebuild"]));
+        assert!(view.contains("6 orders, 6 on their way"), "{view}");
         services.into_iter().for_each(Service::terminate);
     })
     .await

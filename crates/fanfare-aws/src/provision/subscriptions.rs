@@ -57,6 +57,23 @@ pub(super) async fn ensure(
     Ok(())
 }
 
+/// Removes the subscription of one queue, if it is there.
+pub(super) async fn remove(
+    aws: &Aws,
+    topic: &PlannedTopic,
+    queue: &str,
+    report: &mut Provisioned,
+) -> Result<(), ProvisionError> {
+    let present = list(aws, &aws.topic_arn(&topic.name), &topic.name).await?.unwrap_or_default();
+    if let Some(arn) = present.get(&aws.queue_arn(queue)) {
+        let resource = format!("subscription of {queue} to {}", topic.name);
+        let request = aws.sns().unsubscribe().subscription_arn(arn);
+        request.send().await.map_err(failed("removing", &resource))?;
+        report.removed(resource);
+    }
+    Ok(())
+}
+
 /// The topic's subscriptions: queue ARN to subscription ARN. None if the topic is not there.
 pub(super) async fn list(
     aws: &Aws,

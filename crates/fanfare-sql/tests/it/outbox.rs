@@ -111,3 +111,18 @@ async fn a_transaction_of_tokio_postgres_records_too() {
     let published: Vec<String> = broker.accepted().into_iter().map(|message| message.id).collect();
     assert_eq!(published, [vec![first], more, last].concat());
 }
+
+/// Turning the journal into a write-ahead log is the one step that does not wait for a lock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_new_file_can_be_opened_by_many_at_once() {
+    let folder = fanfare_testkit::sqlite::TestDatabase::new().unwrap();
+    for round in 0..40 {
+        let path = folder.folder().join(format!("{round}.sqlite"));
+        let opening: Vec<_> =
+            (0..8).map(|_| tokio::spawn(fanfare_sql::open_sqlite(path.clone()))).collect();
+        for opened in opening {
+            let database = Database::sqlite(opened.await.unwrap().unwrap());
+            database.migrate().await.unwrap();
+        }
+    }
+}

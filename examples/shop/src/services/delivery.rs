@@ -1,14 +1,13 @@
 //! The delivery service: starts a delivery for each order, knowing nothing of the stock.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+mod store;
 
-use fanfare::{Delivery, Event, EventType, HandlerError, IntoEvents, Router};
+use fanfare::{Delivery, Event, EventType, HandlerError, Router};
 use serde::{Deserialize, Serialize};
 
+use super::StoreError;
 use crate::journal;
+pub use store::TABLES;
 
 /// What this service wants to know of an order.
 #[derive(EventType, Deserialize)]
@@ -26,63 +25,73 @@ pub struct DeliveryStarted {
 }
 
 /// The deliveries of each order: one, if all goes well.
-#[derive(Clone, Default)]
-pub struct Deliveries {
-    by_order: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
+pub trait Deliveries: Send + 'static {
+    /// Starts one.
+    fn start(
+        &mut self,
+        order_id: &str,
+        delivery_id: &str,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// How many an order has.
+    fn of(&mut self, order_id: &str) -> impl Future<Output = Result<i64, StoreError>> + Send;
 }
 
-impl Deliveries {
-    fn start(&self, order_id: &str) -> String {
-        let mut by_order = self.by_order.lock().unwrap_or_else(PoisonError::into_inner);
-        let delivery_id = format!("d-{}", order_id.trim_start_matches("o-"));
-        by_order.entry(order_id.into()).or_default().push(delivery_id.clone());
-        delivery_id
-    }
-
-    pub fn of(&self, order_id: &str) -> usize {
-        let by_order = self.by_order.lock().unwrap_or_else(PoisonError::into_inner);
-        by_order.get(order_id).map_or(0, Vec::len)
-    }
-}
-
-async fn start_delivery(
-    deliveries: Deliveries,
+async fn start_delivery<S: Deliveries>(
+    deliveries: &mut S,
     order: Delivery<OrderPlaced>,
-) -> Result<impl IntoEvents, HandlerError> {
+) -> Result<DeliveryStarted, HandlerError> {
     let order_id = order.event.order_id;
-    let delivery_id = deliveries.start(&order_id);
+    let delivery_id = format!("d-{}", order_id.trim_start_matches("o-"));
+    deliveries.start(&order_id, &delivery_id).await?;
     journal::say("delivery", format_args!("{order_id}: {delivery_id} started"));
     Ok(DeliveryStarted { order_id, delivery_id })
 }
 
-pub fn router() -> Router<Deliveries> {
-    Router::new("delivery").on(start_delivery)
+pub fn router<S: Deliveries>() -> Router {
+    Router::new("delivery").on_tx(start_delivery::<S>)
 }
 
 #[cfg(test)]
 mod tests {
-    use fanfare::topology::{Kind, Topology};
+    use fanfare::{
+        Consumer,
+        sql::SqlInbox,
+        topology::{Kind, Topology},
+    };
     use fanfare_testkit::Harness;
+    use sqlx::{Sqlite, SqliteConnection};
 
     use super::*;
-    use crate::services::orders;
+    use crate::{
+        database::{Folder, Sql},
+        services::orders,
+    };
 
-    #[tokio::test(start_paused = true)]
-    async fn an_order_starts_one_delivery() {
+    /// The whole service, on a database of its own: on the real clock, as databases want it.
+    #[tokio::test]
+    async fn an_order_starts_one_delivery_however_often_it_comes() {
+        let folder = Folder::fresh().unwrap();
+        let store = Sqlite::open(&folder, "delivery").await.unwrap();
+        store.migrate(TABLES).await.unwrap();
+        let router = router::<SqliteConnection>();
         let topology = Topology::new("shop")
             .topic("orders", Kind::Standard)
             .topic("deliveries", Kind::Standard)
-            .service(&router());
+            .service(&router);
         let mut harness = Harness::new(topology).await.unwrap();
-        let deliveries = Deliveries::default();
-        harness.start(router().with_state(deliveries.clone()));
+        harness.sim().inject("ReceiveMessage", fanfare::sim::Fault::DuplicateDelivery);
+        harness.start(Consumer::from(router).inbox(SqlInbox::new(&store.fanfare)));
 
         let (order_id, product_id) = ("o-1".to_string(), "mug".to_string());
         let order = orders::OrderPlaced { order_id, product_id, quantity: 1 };
         harness.emitter("orders").emit(&order).await.unwrap();
         harness.quiet().await.unwrap();
 
-        assert_eq!(deliveries.of("o-1"), 1);
-        assert_eq!(harness.counts("delivery").handled, 1);
+        let counts = harness.counts("delivery");
+        assert_eq!((counts.handled, counts.duplicates), (1, 1));
+        assert_eq!(store.read().await.unwrap().of("o-1").await.unwrap(), 1);
+        drop(store);
+        Sqlite::remove(folder).await.unwrap();
     }
 }

@@ -1,14 +1,19 @@
 //! The orders service: takes orders, and follows what becomes of them.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+mod store;
 
-use fanfare::{Delivery, EmitError, Emitter, Event, EventType, HandlerError, Router};
+use fanfare::{
+    Delivery, Event, EventType, HandlerError, Router,
+    sql::{Outbox, RecordError},
+};
 use serde::{Deserialize, Serialize};
 
-use crate::journal;
+use super::StoreError;
+use crate::{
+    database::{Sql, Store},
+    journal,
+};
+pub use store::TABLES;
 
 /// A customer has placed an order.
 #[derive(Debug, Clone, Event, Serialize, Deserialize)]
@@ -17,6 +22,22 @@ pub struct OrderPlaced {
     pub order_id: String,
     pub product_id: String,
     pub quantity: u32,
+}
+
+/// A customer wants an order wrapped as a gift.
+#[derive(Debug, Clone, Event, Serialize)]
+#[event(type = "shop.orders.GiftWrapWanted.v1", topic = "orders", key = order_id)]
+pub struct GiftWrapWanted {
+    pub order_id: String,
+}
+
+/// An order has left the house. Of interest to nobody yet, but part of the order's history: so that
+/// history has all of it, in one order, also what others did.
+#[derive(Debug, Clone, Event, Serialize)]
+#[event(type = "shop.orders.OrderDispatched.v1", topic = "orders", key = order_id)]
+pub struct OrderDispatched {
+    pub order_id: String,
+    pub delivery_id: String,
 }
 
 /// What this service wants to know of a delivery.
@@ -35,37 +56,81 @@ pub enum Status {
 }
 
 /// All orders and where they are.
-#[derive(Clone, Default)]
-pub struct OrderBook {
-    orders: Arc<Mutex<BTreeMap<String, Status>>>,
+pub trait Orders: Send + 'static {
+    /// Notes a new order; false if it is there already.
+    fn add(&mut self, order: &OrderPlaced)
+    -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Notes that an order is to be wrapped; false if there is no such order.
+    fn wrap(&mut self, order_id: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Notes that an order is on its way; false if there is no such order.
+    fn dispatch(
+        &mut self,
+        order_id: &str,
+        delivery_id: &str,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Where an order is.
+    fn status(
+        &mut self,
+        order_id: &str,
+    ) -> impl Future<Output = Result<Option<Status>, StoreError>> + Send;
 }
 
-impl OrderBook {
-    /// Places an order: notes it, and tells the world.
-    pub async fn place(&self, events: &Emitter, order: &OrderPlaced) -> Result<String, EmitError> {
-        self.set(&order.order_id, Status::Placed);
+/// Takes orders.
+pub struct OrderBook<D: Sql> {
+    store: Store<D>,
+    outbox: Outbox,
+}
+
+impl<D: Sql> OrderBook<D> {
+    pub fn new(store: Store<D>, outbox: Outbox) -> Self {
+        OrderBook { store, outbox }
+    }
+
+    /// Places an order: notes it, and in the same transaction records that the world is to be told.
+    /// Gives the event's id; none if the order was placed before. AWS is not asked.
+    pub async fn place(&self, order: &OrderPlaced) -> Result<Option<String>, RecordError> {
+        let mut tx = self.store.begin().await?;
+        if !tx.add(order).await? {
+            return Ok(None);
+        }
+        let event_id = self.outbox.record(&mut *tx, order).await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        // Only now is there something for the relay to find.
+        self.outbox.wake();
         let OrderPlaced { order_id, product_id, quantity } = order;
         journal::say("orders", format_args!("{order_id} placed: {quantity} × {product_id}"));
-        events.emit(order).await
+        Ok(Some(event_id))
     }
 
-    pub fn status(&self, order_id: &str) -> Option<Status> {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner).get(order_id).cloned()
-    }
-
-    fn set(&self, order_id: &str, status: Status) {
-        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
-        orders.insert(order_id.into(), status);
+    /// Has an order wrapped as a gift.
+    pub async fn wrap(&self, order_id: &str) -> Result<(), RecordError> {
+        let mut tx = self.store.begin().await?;
+        if tx.wrap(order_id).await? {
+            let wanted = GiftWrapWanted { order_id: order_id.into() };
+            self.outbox.record(&mut *tx, &wanted).await?;
+            tx.commit().await.map_err(StoreError::from)?;
+            self.outbox.wake();
+            journal::say("orders", format_args!("{order_id} is to be wrapped as a gift"));
+        }
+        Ok(())
     }
 }
 
-async fn follow(book: OrderBook, started: Delivery<DeliveryStarted>) -> Result<(), HandlerError> {
+async fn follow<S: Orders>(
+    orders: &mut S,
+    started: Delivery<DeliveryStarted>,
+) -> Result<OrderDispatched, HandlerError> {
     let DeliveryStarted { order_id, delivery_id } = started.event;
+    if !orders.dispatch(&order_id, &delivery_id).await? {
+        return Err(HandlerError::reject("no such order"));
+    }
     journal::say("orders", format_args!("{order_id} is on its way with {delivery_id}"));
-    book.set(&order_id, Status::OnItsWay { delivery_id });
-    Ok(())
+    Ok(OrderDispatched { order_id, delivery_id })
 }
 
-pub fn router() -> Router<OrderBook> {
-    Router::new("orders").on(follow)
+pub fn router<S: Orders>() -> Router {
+    Router::new("orders").on_tx(follow::<S>)
 }

@@ -1,14 +1,13 @@
 //! The products service: keeps the stock. It knows that orders are placed, not who else cares.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+mod store;
 
-use fanfare::{Delivery, Event, EventType, HandlerError, IntoEvents, Router};
+use fanfare::{Delivery, Event, EventType, HandlerError, Router};
 use serde::{Deserialize, Serialize};
 
+use super::StoreError;
 use crate::journal;
+pub use store::TABLES;
 
 /// What this service wants to know of an order.
 #[derive(EventType, Deserialize)]
@@ -24,68 +23,89 @@ pub struct OrderPlaced {
 #[event(type = "shop.products.StockReduced.v1", topic = "products", key = product_id)]
 pub struct StockReduced {
     pub product_id: String,
-    pub left: u32,
+    pub left: i64,
 }
 
 /// How much there is of each product.
-#[derive(Clone)]
-pub struct Stock {
-    left: Arc<Mutex<BTreeMap<String, u32>>>,
+pub trait Stock: Send + 'static {
+    /// Takes some for an order and gives what is left; none if there is not as much.
+    fn reduce(
+        &mut self,
+        order_id: &str,
+        product_id: &str,
+        quantity: u32,
+    ) -> impl Future<Output = Result<Option<i64>, StoreError>> + Send;
+
+    /// How much is left of a product; none if it is not sold here.
+    fn left(
+        &mut self,
+        product_id: &str,
+    ) -> impl Future<Output = Result<Option<i64>, StoreError>> + Send;
+
+    /// How often the stock was reduced for an order, and by how much in all.
+    fn taken(
+        &mut self,
+        order_id: &str,
+    ) -> impl Future<Output = Result<(i64, i64), StoreError>> + Send;
 }
 
-/// Stock cannot be reduced.
-#[derive(Debug, PartialEq, Eq)]
-pub enum StockError {
-    UnknownProduct,
-    SoldOut,
-}
-
-impl Stock {
-    /// `count` of each of the shop's products.
-    pub fn of_each(count: u32) -> Self {
-        let left = ["mug", "teapot", "kettle"].map(|product| (product.to_string(), count));
-        Stock { left: Arc::new(Mutex::new(left.into())) }
-    }
-
-    pub fn reduce(&self, product_id: &str, quantity: u32) -> Result<u32, StockError> {
-        let mut stock = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = stock.get_mut(product_id).ok_or(StockError::UnknownProduct)?;
-        *left = left.checked_sub(quantity).ok_or(StockError::SoldOut)?;
-        Ok(*left)
-    }
-
-    pub fn total(&self) -> u32 {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
-    }
-}
-
-async fn reduce_stock(
-    stock: Stock,
+/// Registered with `on_tx`, so that the stock, the memory of the order's event and the event that
+/// follows are committed together: the stock is reduced once, however often the order comes.
+async fn reduce_stock<S: Stock>(
+    stock: &mut S,
     order: Delivery<OrderPlaced>,
-) -> Result<impl IntoEvents, HandlerError> {
+) -> Result<StockReduced, HandlerError> {
     let OrderPlaced { order_id, product_id, quantity } = order.event;
     // A stocktaking in the way, so that the shop has something to retry.
     if product_id == "kettle" && order.metadata.attempt == 1 {
         journal::say("products", format_args!("{order_id}: {product_id} is being counted, later"));
         return Err(HandlerError::retry("the product is being counted"));
     }
-    match stock.reduce(&product_id, quantity) {
-        Ok(left) => {
-            journal::say("products", format_args!("{order_id}: {product_id} reduced to {left}"));
-            Ok(StockReduced { product_id, left })
-        }
-        Err(StockError::SoldOut) => Err(HandlerError::reject("sold out")),
-        Err(StockError::UnknownProduct) => Err(HandlerError::reject("no such product")),
-    }
+    let Some(left) = stock.reduce(&order_id, &product_id, quantity).await? else {
+        return Err(HandlerError::reject(match stock.left(&product_id).await? {
+            Some(_) => "sold out",
+            None => "no such product",
+        }));
+    };
+    journal::say("products", format_args!("{order_id}: {product_id} reduced to {left}"));
+    Ok(StockReduced { product_id, left })
 }
 
-pub fn router() -> Router<Stock> {
-    Router::new("products").on(reduce_stock)
+pub fn router<S: Stock>() -> Router {
+    Router::new("products").on_tx(reduce_stock::<S>)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+
+    /// A stock without a database: the handler does not know the difference.
+    struct Shelf(BTreeMap<&'static str, i64>);
+
+    impl Stock for Shelf {
+        async fn reduce(
+            &mut self,
+            _: &str,
+            product_id: &str,
+            quantity: u32,
+        ) -> Result<Option<i64>, StoreError> {
+            let left = self.0.get_mut(product_id).filter(|left| **left >= i64::from(quantity));
+            Ok(left.map(|left| {
+                *left -= i64::from(quantity);
+                *left
+            }))
+        }
+
+        async fn left(&mut self, product_id: &str) -> Result<Option<i64>, StoreError> {
+            Ok(self.0.get(product_id).copied())
+        }
+
+        async fn taken(&mut self, _: &str) -> Result<(i64, i64), StoreError> {
+            unreachable!("no handler asks")
+        }
+    }
 
     fn order(product_id: &str, quantity: u32) -> Delivery<OrderPlaced> {
         let (order_id, product_id) = ("o-1".into(), product_id.into());
@@ -94,16 +114,21 @@ mod tests {
 
     #[tokio::test]
     async fn an_order_reduces_the_stock() {
-        let stock = Stock::of_each(10);
-        assert!(reduce_stock(stock.clone(), order("mug", 3)).await.is_ok());
-        assert_eq!(stock.total(), 27);
+        let mut shelf = Shelf([("mug", 10)].into());
+        let reduced = reduce_stock(&mut shelf, order("mug", 3)).await.unwrap();
+        assert_eq!((reduced.left, shelf.0["mug"]), (7, 7));
     }
 
     #[tokio::test]
-    async fn an_order_for_more_than_there_is_is_rejected() {
-        let stock = Stock::of_each(10);
-        let error = reduce_stock(stock.clone(), order("mug", 11)).await.err().unwrap();
-        assert!(!error.is_retryable());
-        assert_eq!(stock.total(), 30);
+    async fn an_order_for_more_than_there_is_or_for_what_is_not_sold_is_rejected() {
+        let mut shelf = Shelf([("mug", 10)].into());
+        for (order, reason) in
+            [(order("mug", 11), "sold out"), (order("cup", 1), "no such product")]
+        {
+            let error = reduce_stock(&mut shelf, order).await.unwrap_err();
+            assert!(!error.is_retryable());
+            assert_eq!(error.to_string(), reason);
+        }
+        assert_eq!(shelf.0["mug"], 10);
     }
 }

@@ -1,0 +1,178 @@
+//! The commands of the shop: the story is `story.rs`.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use fanfare::{
+    aws,
+    sql::{EventLog, Replay, SqlInbox},
+};
+
+use crate::{
+    database::Sql,
+    journal::{self, note, say},
+    service::{SERVICES, Service},
+    services::orders::{OrderBook, OrderPlaced},
+    shop::Shop,
+    tally::Tally,
+    view::ShopView,
+};
+
+/// What `shop place` takes.
+#[derive(clap::Args)]
+pub struct Place {
+    /// How many
+    #[arg(long, default_value_t = 1)]
+    orders: u32,
+
+    /// Begins the orders' ids; what was placed under the same name before is not placed again
+    #[arg(long)]
+    name: Option<String>,
+
+    /// Milliseconds between two orders
+    #[arg(long, default_value_t = 0)]
+    pause: u64,
+}
+
+/// What `shop run` takes.
+#[derive(clap::Args)]
+pub struct Run {
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(SERVICES))]
+    service: String,
+
+    /// Leave publishing to `shop relay`
+    #[arg(long)]
+    without_relay: bool,
+
+    /// Seconds after which a message that this process took comes again if the process dies
+    #[arg(long, default_value_t = 60)]
+    visibility: u64,
+}
+
+/// Shows what waits in the outboxes.
+pub async fn backlog<D: Sql>(home: &D::Home) -> anyhow::Result<()> {
+    for name in SERVICES {
+        say(name, Service::<D>::open(home, name).await?.backlog().await?);
+    }
+    Ok(())
+}
+
+impl Place {
+    pub async fn run<D: Sql>(&self, home: &D::Home) -> anyhow::Result<()> {
+        let Service { store, outbox, .. } = Service::<D>::open(home, "orders").await?;
+        let book = OrderBook::new(store, outbox);
+        let name = self.name.clone().unwrap_or_else(|| std::process::id().to_string());
+        for number in 1..=self.orders {
+            let order = order(&name, number);
+            if book.place(&order).await?.is_some() {
+                tokio::time::sleep(Duration::from_millis(self.pause)).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The order with this number.
+pub fn order(name: &str, number: u32) -> OrderPlaced {
+    let product_id = ["mug", "teapot", "kettle"][number as usize % 3].to_string();
+    OrderPlaced { order_id: format!("o-{name}-{number}"), product_id, quantity: 1 }
+}
+
+/// Runs a service, and its relay, until the process is asked to end; forgets what it handled when that
+/// can no longer come again.
+pub async fn run<D: Sql>(shop: &Shop<D>, run: &Run) -> anyhow::Result<()> {
+    let service = shop.open(&run.service).await?;
+    let queue = shop.queue(&run.service);
+    say(&run.service, format_args!("listens to queue {}; Ctrl-C stops it", queue.name()));
+    let visibility = Duration::from_secs(run.visibility);
+    let worker = shop.worker(&run.service).visibility_timeout(visibility);
+    let working = worker.run(service.consumer(&shop.tally), aws::interrupted());
+    let working = async { working.await.map_err(hinted) };
+    let relaying = async {
+        if run.without_relay {
+            return Ok(());
+        }
+        Ok(shop.relay(&service).run(aws::interrupted()).await?)
+    };
+    let inbox = service.inbox();
+    let forgetting = async {
+        inbox.purge_hourly(SqlInbox::RETENTION, aws::interrupted()).await;
+        Ok(())
+    };
+    tokio::try_join!(working, relaying, forgetting).map(drop)
+}
+
+/// Runs the relays of some services, or of all, until the process is asked to end.
+pub async fn relay<D: Sql>(shop: &Shop<D>, services: &[String]) -> anyhow::Result<()> {
+    let all = SERVICES.map(String::from);
+    let mut relays = tokio::task::JoinSet::new();
+    for name in if services.is_empty() { &all[..] } else { services } {
+        let service = shop.open(name).await?;
+        say(name, "what it records is published; Ctrl-C stops it");
+        relays.spawn(shop.relay(&service).run(aws::interrupted()));
+    }
+    while let Some(ended) = relays.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+/// Tells a service of all past orders; its queue has to be there, and its worker not yet.
+pub async fn replay<D: Sql>(shop: &Shop<D>, service: &str) -> anyhow::Result<()> {
+    let (orders, told) = (shop.open("orders").await?, shop.open(service).await?);
+    let log = EventLog::new(&orders.store.fanfare);
+    let replay = Replay::new(&log, format!("{service}-joins"));
+    let consumer = told.consumer(&Tally::default());
+    let replayed = replay.run(&consumer, &shop.queue(service), aws::interrupted()).await?;
+    let end = if replayed.complete { "told of all" } else { "stopped; run it again to go on" };
+    say(service, format_args!("{} past events: {end}", replayed.handled));
+    Ok(())
+}
+
+/// Brings the view up to date, or makes it anew, and shows the last orders.
+pub async fn view<D: Sql>(home: &D::Home, rebuild: bool) -> anyhow::Result<()> {
+    let orders = Service::<D>::open(home, "orders").await?;
+    let view = ShopView::<D>::open(home).await?;
+    let bar = journal::bar("made anew");
+    let drawn = bar.clone();
+    let projection = view.projection(&orders).on_progress(move |progress| {
+        drawn.set_length(progress.total);
+        drawn.set_position(progress.done);
+    });
+    say("view", format_args!("{} events behind", projection.lag().await?.events));
+    if rebuild {
+        projection.rebuild().await?;
+    } else {
+        let caught_up = async {
+            while projection.lag().await?.events > 0 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            anyhow::Ok(())
+        };
+        let stop = tokio_util::sync::CancellationToken::new();
+        let keeping = projection.run(stop.cancelled());
+        let stopping = async {
+            let caught_up = caught_up.await;
+            stop.cancel();
+            caught_up
+        };
+        let (kept, caught_up) = tokio::join!(keeping, stopping);
+        kept?;
+        caught_up?;
+    }
+    bar.finish_and_clear();
+    let live = projection.live_generation().await?.context("the view is empty")?;
+    let look = view.look(live, 10).await?;
+    note(format_args!("{} orders, {} on their way; the last:", look.orders, look.on_their_way));
+    note(look.lines.join("\n"));
+    Ok(())
+}
+
+fn hinted(error: aws::WorkerError) -> anyhow::Error {
+    match error {
+        aws::WorkerError::NoQueue { .. } => {
+            anyhow::anyhow!("{error} (`shop provision`, with the same --on)")
+        }
+        other => other.into(),
+    }
+}

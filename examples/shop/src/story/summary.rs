@@ -1,0 +1,71 @@
+//! Whether all is as it should be in the end.
+
+use anyhow::ensure;
+
+use super::Story;
+use crate::{
+    database::Sql,
+    journal::note,
+    services::{
+        delivery::Deliveries,
+        orders::{Orders, Status},
+        products::Stock,
+    },
+};
+
+impl<D: Sql> Story<'_, D> {
+    pub(super) async fn end(mut self) -> anyhow::Result<()> {
+        self.drained().await?;
+        for service in self.running.keys().copied().collect::<Vec<_>>() {
+            self.stop(service).await?;
+        }
+        let counts = self.shop.tally.counts();
+        note(format_args!(
+            "published {}, delivered {}: handled {}, duplicates {}, retried {}, rejected {}",
+            self.shop.published.count(),
+            counts.delivered,
+            counts.handled,
+            counts.duplicates,
+            counts.retried,
+            counts.rejected,
+        ));
+        note(format_args!("requests to AWS: {}", self.shop.aws.requests()));
+        ensure!(
+            counts.delivered
+                == counts.handled + counts.duplicates + counts.retried + counts.rejected,
+            "a delivery has no outcome: {counts:?}"
+        );
+        ensure!(counts.handled == self.handled, "{} were to be handled: {counts:?}", self.handled);
+        let mut taken = 0;
+        for placed in &self.placed {
+            taken += self.is_done(placed).await?;
+        }
+        let mut left = 0;
+        let mut stock = self.services["products"].store.read().await?;
+        for product in ["mug", "teapot", "kettle"] {
+            left += stock.left(product).await?.unwrap_or_default();
+        }
+        ensure!(left == 3_000 - taken, "stock is {left} after {taken} of 3000 were ordered");
+        self.knows_all().await?;
+        note(format_args!(
+            "{} orders: each reduced stock once while there was one, has one delivery, and is on its way",
+            self.placed.len()
+        ));
+        Ok(())
+    }
+
+    /// That all happened to an order that should, once; gives what it took from the stock.
+    async fn is_done(&self, placed: &super::Placed) -> anyhow::Result<i64> {
+        let id = &placed.order.order_id;
+        let mut stock = self.services["products"].store.read().await?;
+        let (times, taken) = stock.taken(id).await?;
+        let expected =
+            if placed.reduces_stock { (1, i64::from(placed.order.quantity)) } else { (0, 0) };
+        ensure!((times, taken) == expected, "{id} reduced stock {times} times, by {taken}");
+        let deliveries = self.services["delivery"].store.read().await?.of(id).await?;
+        ensure!(deliveries == 1, "{id} has {deliveries} deliveries");
+        let status = self.services["orders"].store.read().await?.status(id).await?;
+        ensure!(matches!(status, Some(Status::OnItsWay { .. })), "{id} is {status:?}");
+        Ok(taken)
+    }
+}
