@@ -30,8 +30,8 @@ pub struct Chaos {
     #[arg(long, default_value_t = 30)]
     kills: u32,
 
-    /// How many orders are placed meanwhile
-    #[arg(long, default_value_t = 400)]
+    /// How many orders are placed meanwhile, as many as the stock lasts for
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=3000))]
     orders: u32,
 
     /// Decides who is killed and when; printed, to try the same again

@@ -16,7 +16,13 @@ use crate::{
 impl<D: Sql> Story<'_, D> {
     pub(super) async fn read_side(&mut self) -> anyhow::Result<()> {
         let view = ShopView::<D>::open(&self.shop.home).await?;
-        let projection = Arc::new(view.projection(&self.services["orders"]).batch(10));
+        let projection = view.projection(&self.services["orders"]).batch(10);
+        let projection = Arc::new(projection.on_progress(|progress| {
+            say(
+                "view",
+                format_args!("{} events behind", progress.total.saturating_sub(progress.done)),
+            );
+        }));
         let lag = projection.lag().await?;
         say("view", format_args!("is new, and {} events behind the log", lag.events));
         let stop = CancellationToken::new();
@@ -28,7 +34,8 @@ impl<D: Sql> Story<'_, D> {
 
         self.place(&[("mug", 1)]).await?;
         let lag = projection.lag().await?;
-        say("view", format_args!("a moment later: {} events behind", lag.events));
+        let age = lag.time.as_secs_f64();
+        say("view", format_args!("is {} events behind, the oldest for {age:.3} s", lag.events));
         self.handled("an order that the view follows", 3).await?;
         self.drained().await?;
         caught_up(&projection).await?;
@@ -57,21 +64,14 @@ impl<D: Sql> Story<'_, D> {
     }
 }
 
-/// Waits until the view has all that the log has, and says how far behind it is meanwhile.
+/// Waits until the view has all that the log has.
 async fn caught_up<D: Sql>(projection: &Projection<ShopView<D>>) -> anyhow::Result<()> {
-    let mut last = None;
-    for _ in 0..15_000 {
-        let lag = projection.lag().await?;
-        if lag.events == 0 {
+    for _ in 0..3_000 {
+        if projection.lag().await?.events == 0 {
             say("view", "has all that the log has");
             return Ok(());
         }
-        if last.is_none_or(|last| last > lag.events) {
-            let age = lag.time.as_secs_f64();
-            say("view", format_args!("{} events behind, the oldest for {age:.1} s", lag.events));
-            last = Some(lag.events);
-        }
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     bail!("the view is behind after half a minute")
 }
