@@ -91,7 +91,7 @@ handlers!(on_sqlite, SqliteConnection);
 
 /// A database with both services' tables.
 enum Store {
-    Postgres(PgPool, #[allow(dead_code)] fanfare_testkit::postgres::TestDatabase),
+    Postgres(PgPool, #[allow(dead_code)] Box<fanfare_testkit::postgres::TestDatabase>),
     Sqlite(SqlitePool, #[allow(dead_code)] sqlite::TestDatabase),
 }
 
@@ -99,7 +99,7 @@ impl Store {
     async fn postgres() -> Result<Option<Self>> {
         let Some(server) = Postgres::from_env()? else { return Ok(None) };
         let test = server.database().await?;
-        let store = Store::Postgres(test.pool(), test);
+        let store = Store::Postgres(test.pool(), Box::new(test));
         store.migrate().await.map(Some)
     }
 
@@ -112,8 +112,12 @@ impl Store {
     async fn migrate(self) -> Result<Self> {
         self.database().migrate().await?;
         match &self {
-            Store::Postgres(pool, _) => drop(sqlx::raw_sql(TABLES).execute(pool).await?),
-            Store::Sqlite(pool, _) => drop(sqlx::raw_sql(TABLES).execute(pool).await?),
+            Store::Postgres(pool, _) => {
+                sqlx::raw_sql(TABLES).execute(pool).await?;
+            }
+            Store::Sqlite(pool, _) => {
+                sqlx::raw_sql(TABLES).execute(pool).await?;
+            }
         }
         Ok(self)
     }

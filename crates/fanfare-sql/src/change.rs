@@ -4,6 +4,7 @@ use crate::{
     Database, SqlError,
     database::{Dialect, Pool},
     names::Names,
+    outbox,
     statement::{Statement, Value, run::Run},
 };
 
@@ -25,10 +26,8 @@ impl Words {
     /// `template` in this database's words: it may say `AGE[expression]` and `COLUMNS`, those that
     /// an event keeps wherever it is moved to.
     pub(crate) fn say(&self, names: &Names, template: &str) -> std::sync::Arc<str> {
-        const COLUMNS: &str =
-            "shard, id, recorded_at, event_id, tag, key, destination, attributes, body";
         let said = template.replace("AGE[", self.age.0).replace(']', self.age.1);
-        names.sql(&said.replace("COLUMNS", COLUMNS))
+        names.sql(&said.replace("COLUMNS", outbox::COLUMNS))
     }
 }
 

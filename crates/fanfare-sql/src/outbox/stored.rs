@@ -4,6 +4,10 @@ use fanfare_core::{Destination, Message};
 
 use crate::SqlError;
 
+/// The columns that an event keeps wherever it is moved to.
+pub(crate) const COLUMNS: &str =
+    "shard, id, recorded_at, event_id, tag, key, destination, attributes, body";
+
 /// `topic:orders`, `queue:invoices`.
 pub(crate) fn destination_text(destination: &Destination) -> String {
     match destination {

@@ -12,7 +12,7 @@ use super::{
     snapshot::Snapshot,
     store::{Fetched, Hold, Plan, Row, RowId, Verdict, row},
 };
-use crate::{SqlError, names::Names};
+use crate::{SqlError, names::Names, outbox::COLUMNS};
 
 /// The planner guesses from statistics, and those of a queue are wrong at any moment: taken while
 /// it was empty, they turn the look-ups by key into scans of all (measured: from 20,000 to under
@@ -48,9 +48,6 @@ struct Sql {
     unhold: Arc<str>,
     bury: Arc<str>,
 }
-
-/// The columns that an event keeps wherever it is moved to.
-const COLUMNS: &str = "shard, id, recorded_at, event_id, tag, key, destination, attributes, body";
 
 impl Sql {
     fn new(names: &Names) -> Self {

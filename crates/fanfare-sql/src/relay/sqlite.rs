@@ -15,7 +15,7 @@ use super::{
     snapshot::Snapshot,
     store::{Fetched, Hold, Plan, RowId, Verdict, row},
 };
-use crate::{SqlError, names::Names};
+use crate::{SqlError, names::Names, outbox::COLUMNS};
 
 /// How often a lane looks whether another connection has written: a look reads one number.
 const POLL: Duration = Duration::from_millis(20);
@@ -27,8 +27,6 @@ pub(super) struct Sqlite {
     names: Names,
     version: Option<i64>,
 }
-
-const COLUMNS: &str = "shard, id, recorded_at, event_id, tag, key, destination, attributes, body";
 
 const FETCH: &str = "select shard, id, event_id, tag, key, destination, attributes, body \
     from {outbox} where shard in (select value from json_each(?1)) \
