@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{BoxError, BoxFuture, ConnectionType, Loan, Message};
+use crate::{BoxError, BoxFuture, ConnectionType, Loan, Message, RawDelivery};
 
 /// What an event is remembered by: who handled it, and its identity.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -74,11 +74,13 @@ pub trait UnitOfWork: Send {
     /// The handler failed, or was dropped: takes back what it did since [`lend`](Self::lend).
     fn undo(&mut self) -> BoxFuture<'_, Result<(), InboxError>>;
 
-    /// Commits. `followed` has the events that follow from what was handled, in order: they are
-    /// recorded in the outbox, or else stored with their keys, to be given to duplicates. The keys
-    /// `withdrawn` were admitted as new and are not to be remembered.
+    /// Commits. `handled` are the deliveries that had their effect in it, in order. `followed` has
+    /// the events that follow from them, in order: they are recorded in the outbox, or else stored
+    /// with their keys, to be given to duplicates. The keys `withdrawn` were admitted as new and are
+    /// not to be remembered.
     fn commit<'a>(
         self: Box<Self>,
+        handled: &'a [&'a RawDelivery],
         followed: &'a [Followed<'a>],
         withdrawn: &'a [&'a InboxKey],
     ) -> BoxFuture<'a, Result<(), InboxError>>;

@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use fanfare_core::{BoxFuture, ConnectionType, Inbox, InboxError, UnitOfWork};
 
-use crate::{Database, Outbox, database::Pool};
+use crate::{Database, EventLog, Outbox, database::Pool};
 use statements::Statements;
 use unit::Unit;
 pub(crate) use {purge::purge, unit::messages};
@@ -70,6 +70,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct SqlInbox {
     database: Database,
     outbox: Option<Outbox>,
+    log: Option<EventLog>,
     #[cfg(feature = "postgres")]
     begin: Arc<str>,
     statements: Arc<Statements>,
@@ -86,6 +87,7 @@ impl SqlInbox {
         SqlInbox {
             database: database.clone(),
             outbox: None,
+            log: None,
             #[cfg(feature = "postgres")]
             begin: begin(LOCK_TIMEOUT),
             statements: Arc::new(Statements::new(database.dialect(), &database.names)),
@@ -100,6 +102,14 @@ impl SqlInbox {
     #[must_use]
     pub fn outbox(self, outbox: &Outbox) -> Self {
         SqlInbox { outbox: Some(outbox.clone()), ..self }
+    }
+
+    /// Keeps the events that were handled in the [`EventLog`] of the same database, byte for byte, in
+    /// the transaction of their handlers, before those that follow from them: the history of a
+    /// service then has what it was told beside what it told others. One more statement for each.
+    #[must_use]
+    pub fn logged(self) -> Self {
+        SqlInbox { log: Some(EventLog::new(&self.database)), ..self }
     }
 
     /// How long a unit of work waits for a lock: for another copy of its events, and in its
@@ -137,17 +147,18 @@ impl Inbox for SqlInbox {
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn UnitOfWork>, InboxError>> {
         Box::pin(async {
             let (statements, outbox) = (Arc::clone(&self.statements), self.outbox.clone());
+            let log = self.log.clone();
             let unit: Box<dyn UnitOfWork> = match &self.database.pool {
                 #[cfg(feature = "postgres")]
                 Pool::Postgres(pool) => {
                     let begin = sqlx::AssertSqlSafe(Arc::clone(&self.begin));
                     let tx = pool.begin_with(begin).await.map_err(crate::SqlError::from)?;
-                    Box::new(Unit::new(tx, statements, outbox))
+                    Box::new(Unit::new(tx, statements, outbox, log))
                 }
                 #[cfg(feature = "sqlite")]
                 Pool::Sqlite(pool) => {
                     let tx = crate::begin_immediate(pool).await?;
-                    Box::new(Unit::new(tx, statements, outbox))
+                    Box::new(Unit::new(tx, statements, outbox, log))
                 }
             };
             Ok(unit)

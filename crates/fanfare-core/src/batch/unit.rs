@@ -139,12 +139,13 @@ async fn commit(
     records: bool,
     members: &mut [Member],
 ) -> Result<(), InboxError> {
-    let mut effects = false;
-    let (mut followed, mut withdrawn) = (Vec::new(), Vec::new());
+    let (mut handled, mut followed, mut withdrawn) = (Vec::new(), Vec::new(), Vec::new());
     for member in members.iter() {
         match &member.fate {
             Fate::Done { duplicate, followed: messages } => {
-                effects |= !duplicate;
+                if !duplicate {
+                    handled.push(&member.item.delivery);
+                }
                 // A duplicate's were stored before there was an outbox.
                 if !messages.is_empty() && (records || !duplicate) {
                     followed.push(Followed::new(&member.key, messages));
@@ -154,8 +155,8 @@ async fn commit(
             _ => {}
         }
     }
-    if effects || !followed.is_empty() {
-        unit.commit(&followed, &withdrawn).await?;
+    if !handled.is_empty() || !followed.is_empty() {
+        unit.commit(&handled, &followed, &withdrawn).await?;
     }
     Ok(())
 }

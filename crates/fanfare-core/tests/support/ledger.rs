@@ -7,8 +7,8 @@ use std::{
 };
 
 use fanfare_core::{
-    Admitted, ConnectionType, Followed, Inbox, InboxError, InboxKey, Loan, Message, Slot,
-    UnitOfWork,
+    Admitted, ConnectionType, Followed, Inbox, InboxError, InboxKey, Loan, Message, RawDelivery,
+    Slot, UnitOfWork,
 };
 
 /// Where a fault strikes.
@@ -199,6 +199,7 @@ impl UnitOfWork for Unit {
 
     fn commit<'a>(
         self: Box<Self>,
+        _handled: &'a [&'a RawDelivery],
         followed: &'a [Followed<'a>],
         withdrawn: &'a [&'a InboxKey],
     ) -> Boxed<'a, ()> {

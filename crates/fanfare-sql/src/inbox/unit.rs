@@ -1,11 +1,13 @@
 //! One transaction with its deliveries. On PostgreSQL it costs these round trips: begin, admit,
 //! with several deliveries a savepoint and one release of it for each; what follows from all of
-//! them in one statement, if something does; the keys that are withdrawn, if there are any; commit.
+//! them in one statement, if something does; the keys that are withdrawn, if there are any; each
+//! delivery that the log keeps; commit.
 
 use std::{borrow::Cow, collections::HashMap, mem::take, sync::Arc};
 
 use fanfare_core::{
-    Admitted, BoxFuture, Followed, InboxError, InboxKey, Loan, Message, Slot, UnitOfWork,
+    Admitted, BoxFuture, Followed, InboxError, InboxKey, Loan, Message, RawDelivery, Slot,
+    UnitOfWork,
 };
 
 use super::{
@@ -13,7 +15,7 @@ use super::{
     tx::Tx,
 };
 use crate::{
-    Outbox, SqlError,
+    EventLog, Outbox, SqlError,
     outbox::Order,
     statement::{Statement, Value},
 };
@@ -24,6 +26,10 @@ pub(super) struct Unit<T> {
     slot: Slot<T>,
     statements: Arc<Statements>,
     outbox: Option<Outbox>,
+    /// Keeps what was handled.
+    log: Option<EventLog>,
+    /// Who handles it.
+    consumer: Arc<str>,
     /// Whether there is a savepoint to go back to.
     savepoint: bool,
     /// Events that were handled before and whose followers are stored.
@@ -31,9 +37,14 @@ pub(super) struct Unit<T> {
 }
 
 impl<T: Tx> Unit<T> {
-    pub(super) fn new(tx: T, statements: Arc<Statements>, outbox: Option<Outbox>) -> Self {
-        let (savepoint, stored) = (false, Vec::new());
-        Unit { slot: Slot::new(tx), statements, outbox, savepoint, stored }
+    pub(super) fn new(
+        tx: T,
+        statements: Arc<Statements>,
+        outbox: Option<Outbox>,
+        log: Option<EventLog>,
+    ) -> Self {
+        let (savepoint, stored, consumer) = (false, Vec::new(), "".into());
+        Unit { slot: Slot::new(tx), statements, outbox, log, consumer, savepoint, stored }
     }
 
     /// The transaction. One that a broken-off future took is rolled back and gone.
@@ -56,6 +67,9 @@ impl<T: Tx> Unit<T> {
 
     async fn admitted(&mut self, keys: &[InboxKey]) -> Result<Vec<Admitted>, InboxError> {
         let mut tx = self.tx()?;
+        if let Some(key) = keys.first() {
+            self.consumer = Arc::clone(&key.consumer);
+        }
         let new: Vec<Key> =
             tx.fetch_prepared(statement(&self.statements.admit, list(keys))).await?;
         let mut followed = HashMap::new();
@@ -81,6 +95,7 @@ impl<T: Tx> Unit<T> {
 
     async fn finish(
         mut self,
+        handled: &[&RawDelivery],
         followed: &[Followed<'_>],
         withdrawn: &[&InboxKey],
     ) -> Result<(), InboxError> {
@@ -88,6 +103,12 @@ impl<T: Tx> Unit<T> {
         if !withdrawn.is_empty() {
             let withdraw = statement(&self.statements.withdraw, list(withdrawn.iter().copied()));
             tx.fetch::<(i64,)>(withdraw).await?;
+        }
+        if let Some(log) = &self.log {
+            // Before what follows from it.
+            for delivery in handled {
+                log.keep(&mut tx, &self.consumer, delivery).await?;
+            }
         }
         match &self.outbox {
             Some(outbox) => {
@@ -147,10 +168,11 @@ impl<T: Tx> UnitOfWork for Unit<T> {
 
     fn commit<'a>(
         self: Box<Self>,
+        handled: &'a [&'a RawDelivery],
         followed: &'a [Followed<'a>],
         withdrawn: &'a [&'a InboxKey],
     ) -> Answer<'a, ()> {
-        Box::pin(self.finish(followed, withdrawn))
+        Box::pin(self.finish(handled, followed, withdrawn))
     }
 }
 

@@ -11,8 +11,8 @@ use std::{
 };
 
 use fanfare_core::{
-    Admitted, BoxFuture, ConnectionType, Followed, Inbox, InboxError, InboxKey, Loan, Slot,
-    UnitOfWork,
+    Admitted, BoxFuture, ConnectionType, Followed, Inbox, InboxError, InboxKey, Loan, RawDelivery,
+    Slot, UnitOfWork,
 };
 
 use super::store::ADVANCE;
@@ -208,6 +208,7 @@ impl<K: Tx> UnitOfWork for Unit<K> {
 
     fn commit<'a>(
         self: Box<Self>,
+        _handled: &'a [&'a RawDelivery],
         _followed: &'a [Followed<'a>],
         withdrawn: &'a [&'a InboxKey],
     ) -> BoxFuture<'a, Result<(), InboxError>> {

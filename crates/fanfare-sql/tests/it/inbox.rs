@@ -11,7 +11,7 @@ use fanfare_core::{
     HandlerError, HandlerService, IntoEvents, Message, Metadata, Outcome, PendingEvent,
     PublishReport, Publisher, RawDelivery, Router,
 };
-use fanfare_sql::{Outbox, SqlInbox};
+use fanfare_sql::{EventLog, Filter, Outbox, Position, SqlInbox};
 use futures_util::StreamExt;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
@@ -219,6 +219,7 @@ on_each! {
     a_poison_message_is_undone_by_itself_and_its_neighbours_have_their_effect,
     one_that_is_alone_has_its_effect_once,
     what_follows_is_recorded_in_the_same_transaction,
+    what_was_handled_is_kept_in_the_log_before_what_follows,
     what_follows_is_stored_and_published_where_there_is_no_outbox,
     what_was_stored_is_recorded_once_when_an_outbox_comes,
     consumers_do_not_share_what_they_have_handled,
@@ -277,6 +278,24 @@ async fn what_follows_is_recorded_in_the_same_transaction<S: Store>(store: S) {
     assert_eq!(bench.count("fanfare_outbox").await, 2, "each once");
     assert_eq!(bench.count("fanfare_log").await, 2, "and in the log");
     assert_eq!((bench.count("fanfare_inbox_followed").await, bench.published().len()), (0, 0));
+}
+
+async fn what_was_handled_is_kept_in_the_log_before_what_follows<S: Store>(store: S) {
+    let bench = Bench::new(store).await;
+    let outbox = Outbox::new(bench.store.database(), "products").logged();
+    let batch =
+        || vec![asked("a", What::Answer), asked("b", What::Fail), asked("c", What::Succeed)];
+    let inbox = || bench.inbox().outbox(&outbox).logged();
+    for _ in 0..2 {
+        let outcomes = bench.run(inbox(), batch()).await;
+        assert!(is_failed(&outcomes[1]), "{outcomes:?}");
+    }
+    let log = EventLog::new(bench.store.database());
+    let kept = log.read(&Filter::all(), Position::START, 10).await.unwrap();
+    let tags: Vec<_> = kept.iter().map(|event| event.message.tag.as_str()).collect();
+    assert_eq!(tags, ["tests.Asked.v1", "tests.Asked.v1", "tests.Happened.v1"]);
+    assert_eq!(kept[0].message.body, batch()[0].body, "byte for byte");
+    assert_eq!((kept[0].message.id.as_str(), kept[1].message.id.as_str()), ("a", "c"));
 }
 
 async fn what_follows_is_stored_and_published_where_there_is_no_outbox<S: Store>(store: S) {
