@@ -3,7 +3,7 @@
 //! Within the process at once; to other processes by PostgreSQL's `NOTIFY`, never in the user's
 //! transaction: there its lock would be held through the commit and make all commits wait for one
 //! another (measured: 6,816 transactions per second without, 1,259 with it). A connection of its own
-//! sends it, at most one in 5 ms, and without waiting for the disk. It is only a hint: a relay
+//! sends it, at most one in 10 ms, and without waiting for the disk. It is only a hint: a relay
 //! that misses one asks by itself a moment later.
 
 #[cfg(feature = "postgres")]

@@ -43,7 +43,7 @@ const BYTES: usize = 8 << 20;
 
 /// After a look that found little: lets some events come together for the next one. The longer
 /// pause is for when several came at once, and more will.
-const LINGER: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(5)];
+const LINGER: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(10)];
 
 /// From so many on, several came at once.
 const SEVERAL: usize = 3;

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::{Database, database::Pool, names::Names};
 
 /// At least this long between two `NOTIFY`.
-const PAUSE: Duration = Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Between tries to listen.
 const AGAIN: Duration = Duration::from_secs(1);

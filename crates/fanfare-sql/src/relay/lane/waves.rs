@@ -7,6 +7,7 @@ use std::{
 
 use fanfare_core::{Message, PublishError};
 use tokio::time::{Instant, timeout};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Lane, State};
 use crate::{
@@ -58,22 +59,30 @@ impl Lane {
     fn wave(&self, rows: Vec<Row>, left: &mut Vec<RowId>) -> (Vec<Row>, Vec<Row>) {
         let now = Instant::now();
         let State { grants, obstacles, held, .. } = &self.state;
-        // Keys that have an event in the wave, and keys of which one has to wait for the next.
-        let (mut going, mut waiting) = (HashSet::new(), HashSet::new());
+        // Keys that have an event in the wave, and keys of which one has to wait for the next; by their
+        // hash, as two of one hash lose no more than a place in this wave.
+        let (mut going, mut waiting) = (HashSet::<u64>::new(), HashSet::<u64>::new());
         let mut probes: BTreeMap<String, usize> = BTreeMap::new();
         let mut ordered: BTreeMap<String, bool> = BTreeMap::new();
         let (mut wave, mut rest) = (Vec::new(), Vec::new());
         for row in rows {
             let Row { destination, message, .. } = &row;
             if !grants.get(&row.shard).is_some_and(|grant| self.is_safe(grant)) {
+                waiting.insert(xxh3_64(message.key.as_bytes()));
                 left.push((row.shard, row.id));
                 continue;
             }
-            let keeps_order = *ordered
-                .entry(destination.clone())
-                .or_insert_with(|| self.publisher.keeps_order_dyn(&message.destination));
+            let keeps_order = match ordered.get(destination) {
+                Some(keeps_order) => *keeps_order,
+                None => {
+                    let keeps_order = self.publisher.keeps_order_dyn(&message.destination);
+                    ordered.insert(destination.clone(), keeps_order);
+                    keeps_order
+                }
+            };
             let key = &message.key;
-            let is_next = !waiting.contains(key) && (keeps_order || !going.contains(key));
+            let hash = xxh3_64(key.as_bytes());
+            let is_next = !waiting.contains(&hash) && (keeps_order || !going.contains(&hash));
             let goes = is_next
                 && !held.contains(key)
                 && match obstacles.way(key, destination, now) {
@@ -86,10 +95,10 @@ impl Lane {
                     }
                 };
             if goes {
-                going.insert(key.clone());
+                going.insert(hash);
                 wave.push(row);
             } else {
-                waiting.insert(key.clone());
+                waiting.insert(hash);
                 rest.push(row);
             }
         }
