@@ -57,7 +57,8 @@ impl Database {
         Database::new(Pool::Postgres(pool))
     }
 
-    /// Tables in a SQLite database; [`open_sqlite`](crate::open_sqlite) opens one as it should be.
+    /// Tables in a SQLite database; [`open_sqlite`](crate::open_sqlite) opens one as it should be, and
+    /// [`begin_immediate`](crate::begin_immediate) begins transactions that will write.
     #[cfg(feature = "sqlite")]
     #[must_use]
     pub fn sqlite(pool: sqlx::SqlitePool) -> Self {

@@ -13,6 +13,16 @@
 //! | keep all events, read them again, build aggregates on them | [`EventLog`], [`Outbox::append`] |
 //! | hand history to one consumer | [`Replay`] |
 //! | keep a view up to date with the log, and make it anew | [`Projection`] |
+//!
+//! | feature | brings |
+//! |---|---|
+//! | `postgres`, `sqlite` | that database; both are on unless default features are off |
+//! | `tokio-postgres` | recording within transactions of that crate |
+//! | `wal`, `wal-tls` | `Relay::tail_log`: a relay that is told by PostgreSQL's log what was recorded, instead of looking; over TLS |
+//!
+//! Events, and what handlers were told, are kept until they are purged: run
+//! [`SqlInbox::purge_hourly`] beside a consumer, and call [`SqlIdempotencyStore::purge`],
+//! [`EventLog::purge`] and [`Outbox::purge_dead_letters`] as often as suits you.
 
 mod change;
 mod connection;

@@ -145,8 +145,9 @@ impl EventLog {
         read::count(&self.database, filter, after, until).await
     }
 
-    /// Keeps an event that `consumer` received, byte for byte, in the transaction that handles it;
-    /// gives whether it was new. One that is there already, by source and id, is left as it is.
+    /// Keeps an event that `consumer` received, byte for byte; gives whether it was new. One that is
+    /// there already, by source and id, is left as it is. For hosts of one's own:
+    /// [`SqlInbox::logged`](crate::SqlInbox::logged) does it for handlers, in their transactions.
     ///
     /// Its destination is the queue of `consumer`; its key is the envelope's, else the delivery's
     /// group, else its id. Binary message attributes are not kept.

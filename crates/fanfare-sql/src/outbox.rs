@@ -40,6 +40,9 @@ pub use tend::{Backlog, DeadEvent, HeldKey};
 /// # Ok(()) }
 /// ```
 ///
+/// On SQLite begin the transaction with [`begin_immediate`](crate::begin_immediate): one that begins
+/// as a reader, as `pool.begin()` does, fails with `database is locked` as soon as another writes.
+///
 /// # Order
 /// Events are published in the order in which their rows got their ids. Within a transaction that
 /// is the order of recording. Between transactions that touch one key it is the order of commits if

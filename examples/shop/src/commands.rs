@@ -125,7 +125,8 @@ pub async fn replay<D: Sql>(shop: &Shop<D>, service: &str) -> anyhow::Result<()>
     let consumer = told.consumer(&Tally::default());
     let replayed = replay.run(&consumer, &shop.queue(service), aws::interrupted()).await?;
     let end = if replayed.complete { "told of all" } else { "stopped; run it again to go on" };
-    say(service, format_args!("{} past events: {end}", replayed.handled));
+    let (handled, known) = (replayed.handled, replayed.duplicates);
+    say(service, format_args!("{handled} past events, and {known} that it knew: {end}"));
     Ok(())
 }
 
@@ -163,6 +164,9 @@ pub async fn view<D: Sql>(home: &D::Home, rebuild: bool) -> anyhow::Result<()> {
     bar.finish_and_clear();
     let live = projection.live_generation().await?.context("the view is empty")?;
     let look = view.look(live, 10).await?;
+    if rebuild {
+        say("view", format_args!("made anew, as generation {live}"));
+    }
     note(format_args!("{} orders, {} on their way; the last:", look.orders, look.on_their_way));
     note(look.lines.join("\n"));
     Ok(())

@@ -162,6 +162,14 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
         return run::<Postgres>(arguments, &system, home).await;
     }
     let home = match &arguments.data {
+        // It counts what is in stock and what was ordered, from the first order on.
+        Some(path) if alone && path.read_dir().is_ok_and(|mut files| files.next().is_some()) => {
+            bail!(
+                "`{}` is a shop with a past, and this begins with a new one: \
+                 name a folder that is not there yet, or leave --data out",
+                path.display()
+            )
+        }
         Some(path) => Folder::at(path)?,
         None if alone => Folder::fresh()?,
         None => bail!(

@@ -100,6 +100,18 @@ async fn killing_services_at_any_moment_loses_no_order_and_doubles_none_on_postg
 }
 
 #[test]
+fn a_folder_with_a_past_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("orders.sqlite"), "").unwrap();
+    for command in [&[][..], &["chaos", "--kills", "1"]] {
+        let path = folder.path().to_str().unwrap();
+        let output = run(&[&["--data", path], command].concat());
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && text.contains("a shop with a past"), "{text}");
+    }
+}
+
+#[test]
 fn mistakes_get_one_clear_line() {
     let cases: [(&[&str], &str); 6] = [
         (
@@ -215,7 +227,7 @@ async fn services_run_as_processes_of_their_own() {
         services[1].wait_for("reduced to", 6);
         services[2].wait_for("started", 6);
         let told = stdout(&run(&["replay", "recommendation"]));
-        assert!(told.contains("6 past events: told of all"), "{told}");
+        assert!(told.contains("6 past events, and 0 that it knew: told of all"), "{told}");
         let view = stdout(&run(&["view"]));
         assert!(view.contains("6 orders, 6 on their way"), "{view}");
         let view = stdout(&run(&["view", "--rebuild"]));
