@@ -9,8 +9,9 @@ use std::{
 use fanfare_core::{Destination, Message, Opened, PublishError, PublishReport, Publisher};
 use tokio::sync::watch;
 
-/// How long a test waits for what has to come: far more than it needs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a test waits for what has to come: far more than it needs, also where 100,000 events leave
+/// beside fifteen other tests.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What the broker does with a message: accept it, or not.
 type Judge = dyn FnMut(&Message) -> Result<(), PublishError> + Send;
