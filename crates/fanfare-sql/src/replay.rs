@@ -119,7 +119,8 @@ pub enum ReplayError {
     /// The consumer cannot work as it was put together.
     #[error(transparent)]
     Consumer(#[from] ConsumerError),
-    /// Another run of the same replay goes on at the same time.
+    /// Another run of the same replay goes on at the same time, or one that was killed a moment ago
+    /// had its last statement come through.
     #[error("replay `{name}` is being run by somebody else: let that one go on, or stop it")]
     Superseded {
         /// The replay's name.
@@ -134,7 +135,11 @@ impl ReplayError {
     /// Whether running it again may help.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, ReplayError::Sql(error) if error.is_retryable())
+        match self {
+            ReplayError::Sql(error) => error.is_retryable(),
+            ReplayError::Superseded { .. } => true,
+            ReplayError::Consumer(_) => false,
+        }
     }
 }
 

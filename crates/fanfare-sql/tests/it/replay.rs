@@ -172,10 +172,14 @@ async fn no_gap_and_no_inversion_between_history_and_live_events_whatever_is_cut
         };
         tokio::pin!(run);
         tokio::select! {
-            ended = &mut run => {
-                assert!(ended.unwrap().unwrap().complete);
-                break;
-            }
+            ended = &mut run => match ended.unwrap() {
+                // The last statement of the run that was cut came through after this one had begun.
+                Err(ReplayError::Superseded { .. }) if cuts > 0 => continue,
+                ended => {
+                    assert!(ended.unwrap().complete);
+                    break;
+                }
+            },
             () = empty => {
                 run.abort();
                 let _ = run.await;
