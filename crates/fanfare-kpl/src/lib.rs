@@ -1,0 +1,1 @@
+//! The aggregation format of the Kinesis Producer Library.
