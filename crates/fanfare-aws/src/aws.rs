@@ -34,7 +34,7 @@ const PROVISIONING_TIMEOUT: Duration = Duration::from_secs(30);
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html>
 pub(crate) const LONG_POLL: Duration = Duration::from_secs(20);
 
-/// An account in a Region, with clients for SNS and SQS. Cheap to clone.
+/// An account in a Region, with clients for SNS, SQS and Kinesis. Cheap to clone.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -61,6 +61,7 @@ struct Inner {
 
 #[derive(Debug)]
 struct Clients {
+    kinesis: aws_sdk_kinesis::Client,
     sns: aws_sdk_sns::Client,
     sqs: aws_sdk_sqs::Client,
     /// For long polls: it waits longer before it gives a request up.
@@ -89,7 +90,9 @@ impl Clients {
         };
         let usual = tuned(timeout);
         let sns = aws_sdk_sns::config::Builder::from(&usual).interceptor(requests.clone());
+        let kinesis = aws_sdk_kinesis::config::Builder::from(&usual).interceptor(requests.clone());
         Clients {
+            kinesis: aws_sdk_kinesis::Client::from_conf(kinesis.build()),
             sns: aws_sdk_sns::Client::from_conf(sns.build()),
             sqs: sqs(&usual),
             polling: sqs(&tuned(LONG_POLL + timeout)),
@@ -173,6 +176,10 @@ impl Aws {
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.inner.requests.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn kinesis(&self) -> &aws_sdk_kinesis::Client {
+        &self.inner.clients.kinesis
     }
 
     pub(crate) fn sns(&self) -> &aws_sdk_sns::Client {

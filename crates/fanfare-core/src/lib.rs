@@ -9,7 +9,7 @@
 //! | answer with further events | [`IntoEvents`], [`Task`] |
 //! | write a host (a worker, a Lambda) | [`Consumer::process`], [`Outcome`], [`Disposition`] |
 //! | handle one within a database transaction | [`Router::on_tx`], [`Inbox`] |
-//! | write an adapter | [`Publisher`], [`DeadLetters`], [`Inbox`], [`IdempotencyStore`] |
+//! | write an adapter | [`Publisher`], [`DeadLetters`], [`Inbox`], [`IdempotencyStore`], [`LeaseStore`] |
 
 mod backoff;
 mod batch;
@@ -27,6 +27,7 @@ mod handler_error;
 mod idempotency;
 mod inbox;
 mod into_events;
+mod lease;
 mod message;
 mod outcome;
 mod publisher;
@@ -53,6 +54,9 @@ pub use idempotency::{
 };
 pub use inbox::{Admitted, Followed, Inbox, InboxError, InboxKey, UnitOfWork};
 pub use into_events::{EncodeError, IntoEvents, PendingEvent, Task};
+pub use lease::{
+    Checkpoint, Lease, LeaseError, LeaseGroup, LeaseStore, NewLease, Renewal, Renewed,
+};
 pub use message::{Destination, Message, TYPE_ATTRIBUTE};
 pub use outcome::{Disposition, Outcome, Reason};
 pub use publisher::{DynPublisher, PublishError, PublishReport, Publisher};

@@ -30,6 +30,9 @@ mod bindings;
 mod plan;
 mod topology;
 
-pub use bindings::{Bindings, Kind};
-pub use plan::{Plan, PlannedQueue, PlannedSubscription, PlannedTopic};
+pub use bindings::{Binding, Bindings, Kind, Kinesis};
+pub use plan::{
+    Plan, PlannedDeadLetterQueue, PlannedQueue, PlannedReader, PlannedStream, PlannedSubscription,
+    PlannedTopic,
+};
 pub use topology::{Topology, TopologyError};

@@ -2,18 +2,24 @@
 
 use serde_json::json;
 
-use crate::Kind;
+use crate::{Kind, Kinesis};
 
 /// Everything that a topology needs, in the order in which it can be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Plan {
-    /// The topics, by name.
+    /// The topics on SNS, by name.
     pub topics: Vec<PlannedTopic>,
+    /// The topics on Kinesis, by name.
+    pub streams: Vec<PlannedStream>,
     /// The queues with their dead-letter queues, by name.
     pub queues: Vec<PlannedQueue>,
-    /// Who gets what.
+    /// The dead-letter queues of services that read streams and have no standard queue, by name.
+    pub dead_letter_queues: Vec<PlannedDeadLetterQueue>,
+    /// Who gets what from the topics.
     pub subscriptions: Vec<PlannedSubscription>,
+    /// Who reads which stream. Nothing has to exist for that but a worker's leases.
+    pub readers: Vec<PlannedReader>,
 }
 
 /// A topic.
@@ -26,6 +32,39 @@ pub struct PlannedTopic {
     pub name: String,
     /// Standard or FIFO.
     pub kind: Kind,
+}
+
+/// A topic's stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlannedStream {
+    /// The topic's logical name.
+    pub topic: String,
+    /// Its name on AWS.
+    pub name: String,
+    /// Its shards and retention.
+    pub settings: Kinesis,
+}
+
+/// A dead-letter queue without a queue before it: what a service cannot handle of the streams that it
+/// reads goes there. It is a standard queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlannedDeadLetterQueue {
+    /// The service.
+    pub service: String,
+    /// Its name on AWS.
+    pub name: String,
+}
+
+/// A service that reads a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlannedReader {
+    /// The service.
+    pub service: String,
+    /// The stream's name on AWS.
+    pub stream_name: String,
 }
 
 /// A service's queue of one kind, and the dead-letter queue behind it.

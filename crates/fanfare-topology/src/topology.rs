@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fanfare_core::{HandledType, Router, tag};
 
-use crate::{Bindings, Kind, Plan, PlannedQueue, PlannedSubscription, PlannedTopic};
+use crate::{
+    Binding, Bindings, Kind, Plan, PlannedDeadLetterQueue, PlannedQueue, PlannedReader,
+    PlannedStream, PlannedSubscription, PlannedTopic,
+};
 
 /// Most value combinations in an SNS filter policy; ours has one key, so it is the number of
 /// event types that one service may take from one topic.
@@ -28,7 +31,7 @@ pub struct Topology {
 pub enum TopologyError {
     /// A service handles events of a topic that nobody declared.
     #[error(
-        "`{service}` handles {tag} of topic `{topic}`, which is not declared: add .topic(\"{topic}\", Kind::Standard) or Kind::Fifo"
+        "`{service}` handles {tag} of topic `{topic}`, which is not declared: add .topic(\"{topic}\", Kind::Standard), Kind::Fifo or Kinesis::on_demand()"
     )]
     UnknownTopic {
         /// The service.
@@ -40,7 +43,7 @@ pub enum TopologyError {
     },
     /// A handler returns events for a topic that nobody declared.
     #[error(
-        "`{service}` publishes to topic `{topic}`, which is not declared: add .topic(\"{topic}\", Kind::Standard) or Kind::Fifo"
+        "`{service}` publishes to topic `{topic}`, which is not declared: add .topic(\"{topic}\", Kind::Standard), Kind::Fifo or Kinesis::on_demand()"
     )]
     UnknownTarget {
         /// The service.
@@ -79,8 +82,8 @@ impl Topology {
 
     /// Declares a topic and what carries it.
     #[must_use]
-    pub fn topic(self, topic: impl Into<String>, kind: Kind) -> Self {
-        Topology { bindings: self.bindings.topic(topic, kind), ..self }
+    pub fn topic(self, topic: impl Into<String>, binding: impl Into<Binding>) -> Self {
+        Topology { bindings: self.bindings.topic(topic, binding), ..self }
     }
 
     /// Declares a service by its router: its name, and the events that it wants. Two routers of
@@ -107,7 +110,24 @@ impl Topology {
     #[must_use]
     pub fn kinds(&self, service: &str) -> BTreeSet<Kind> {
         let handled = self.services.get(service).into_iter().flatten();
-        handled.map(|handled| self.bindings.topic_kind(handled.topic)).collect()
+        handled.filter_map(|handled| self.queue_kind(handled.topic)).collect()
+    }
+
+    /// The topics on Kinesis that `service` subscribes to: it reads each one's stream, from a position
+    /// of its own.
+    #[must_use]
+    pub fn streams(&self, service: &str) -> BTreeSet<&'static str> {
+        let handled = self.services.get(service).into_iter().flatten();
+        let streamed = |topic: &&str| self.queue_kind(topic).is_none();
+        handled.map(|handled| handled.topic).filter(streamed).collect()
+    }
+
+    /// The kind of queue that `topic` feeds; none if it is on a stream.
+    fn queue_kind(&self, topic: &str) -> Option<Kind> {
+        match self.bindings.binding(topic) {
+            Binding::Sns(kind) => Some(kind),
+            Binding::Kinesis(_) => None,
+        }
     }
 
     /// What has to exist on AWS.
@@ -115,12 +135,17 @@ impl Topology {
     /// # Errors
     /// [`TopologyError`], the first that is found.
     pub fn plan(&self) -> Result<Plan, TopologyError> {
-        let mut topics = Vec::new();
-        for (topic, &kind) in self.bindings.declared() {
+        let (mut topics, mut streams) = (Vec::new(), Vec::new());
+        for (topic, &binding) in self.bindings.declared() {
             let name = checked(self.bindings.topic_name(topic))?;
-            topics.push(PlannedTopic { topic: topic.clone(), name, kind });
+            let topic = topic.clone();
+            match binding {
+                Binding::Sns(kind) => topics.push(PlannedTopic { topic, name, kind }),
+                Binding::Kinesis(settings) => streams.push(PlannedStream { topic, name, settings }),
+            }
         }
-        let (mut queues, mut subscriptions) = (Vec::new(), Vec::new());
+        let (mut queues, mut dead_letter_queues) = (Vec::new(), Vec::new());
+        let (mut subscriptions, mut readers) = (Vec::new(), Vec::new());
         for (service, handled) in &self.services {
             for kind in self.kinds(service) {
                 queues.push(PlannedQueue {
@@ -130,8 +155,17 @@ impl Topology {
                     kind,
                 });
             }
+            if !self.streams(service).is_empty() && !self.kinds(service).contains(&Kind::Standard) {
+                let name = self.bindings.dead_letter_queue_name(service, Kind::Standard);
+                let (service, name) = (service.clone(), checked(name)?);
+                dead_letter_queues.push(PlannedDeadLetterQueue { service, name });
+            }
             for (topic, families) in self.wanted(service, handled)? {
-                let kind = self.bindings.topic_kind(topic);
+                let Some(kind) = self.queue_kind(topic) else {
+                    let stream_name = self.bindings.topic_name(topic);
+                    readers.push(PlannedReader { service: service.clone(), stream_name });
+                    continue;
+                };
                 subscriptions.push(PlannedSubscription {
                     topic_name: self.bindings.topic_name(topic),
                     queue_name: self.bindings.queue_name(service, kind),
@@ -139,7 +173,7 @@ impl Topology {
                 });
             }
         }
-        Ok(Plan { topics, queues, subscriptions })
+        Ok(Plan { topics, streams, queues, dead_letter_queues, subscriptions, readers })
     }
 
     /// What `service` wants, by topic.
@@ -159,7 +193,10 @@ impl Topology {
             }
             wanted.entry(topic).or_default().insert(tag::family(tag));
         }
-        match wanted.iter().find(|(_, families)| families.len() > MAX_FAMILIES) {
+        let too_many = |topic: &str, families: &BTreeSet<&str>| {
+            families.len() > MAX_FAMILIES && self.queue_kind(topic).is_some()
+        };
+        match wanted.iter().find(|(topic, families)| too_many(topic, families)) {
             None => Ok(wanted),
             Some((topic, families)) => Err(TopologyError::TooManyTypes {
                 service: service.into(),

@@ -6,7 +6,7 @@ use aws_sdk_sns::types::{MessageAttributeValue as SnsAttribute, PublishBatchRequ
 use aws_sdk_sqs::types::{MessageAttributeValue as SqsAttribute, SendMessageBatchRequestEntry};
 use aws_smithy_types::error::operation::BuildError;
 use fanfare_core::{Destination, Message};
-use fanfare_topology::{Bindings, Kind};
+use fanfare_topology::{Binding, Bindings, Kind};
 
 use crate::{
     Aws,
@@ -36,7 +36,11 @@ impl<'a> Target<'a> {
             }
             Destination::Topic(topic) => {
                 let arn = aws.topic_arn(&bindings.topic_name(topic));
-                (Address::TopicArn(arn), bindings.topic_kind(topic))
+                let kind = match bindings.binding(topic) {
+                    Binding::Sns(kind) => kind,
+                    Binding::Kinesis(_) => Kind::Fifo,
+                };
+                (Address::TopicArn(arn), kind)
             }
         };
         Target { aws, address, kind }
