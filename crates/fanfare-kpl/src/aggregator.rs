@@ -19,7 +19,7 @@ const KEY_BYTES: usize = 1;
 /// use fanfare_kpl::{Aggregator, Opened, open};
 ///
 /// let mut aggregator = Aggregator::new();
-/// assert_eq!(aggregator.size_with("order-1", None, 6), 47);
+/// assert_eq!(aggregator.size_with("order-1", None, 6), 41);
 /// aggregator.add("order-1", None, b"placed");
 /// aggregator.add("order-1", None, b"paid");
 /// let aggregated = aggregator.finish().unwrap();

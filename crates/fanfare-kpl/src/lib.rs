@@ -13,11 +13,12 @@
 //! # Misplaced records
 //!
 //! A producer packs records that it expects in one shard. If the stream was resharded meanwhile,
-//! the record lands in a shard that owns only some of them. A producer that follows the library's
-//! protocol notices that from the answer, and sends them again; a consumer drops what lies outside
-//! the shard's hash range. Not every producer does, so fanfare tags the first record of its own
-//! aggregates ([`Aggregator::marked`], [`Aggregate::marked`]): only in marked ones it is sure that
-//! what is dropped comes again. Other readers of the format skip the tag.
+//! the aggregate lands in a shard that does not own all of them. A producer that follows the
+//! library's protocol notices that from the answer and sends all of the aggregate again; the Kinesis
+//! Client Library drops the whole of an aggregate that has a record outside of the shard's hash
+//! range. Not every producer sends again, so fanfare tags the first record of its own aggregates
+//! ([`Aggregator::marked`], [`Aggregate::marked`]): of marked ones it is sure that what is dropped
+//! comes again. Other readers of the format skip the tag.
 
 mod aggregator;
 mod open;
