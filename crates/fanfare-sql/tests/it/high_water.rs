@@ -235,9 +235,12 @@ async fn a_tailing_reader_sees_every_commit_once_in_the_order_of_positions_and_o
     for event in &seen {
         numbers.entry(&event.message.key).or_default().push(number(event));
     }
-    assert_eq!(numbers.len(), 5);
-    for (key, numbers) in numbers {
+    assert!(!numbers.is_empty());
+    // A loaded machine may commit nothing for one of them.
+    for key in 0..5 {
+        let key = format!("k{key}");
         let last = store.sql(&format!("select n from counters where key = '{key}'")).await;
+        let numbers = numbers.remove(&*key).unwrap_or_default();
         assert_eq!(numbers, (1..=last[0]).collect::<Vec<_>>(), "{key}");
     }
 }
