@@ -20,6 +20,7 @@ mod provision;
 mod publisher;
 mod queue;
 mod signals;
+mod stream;
 mod worker;
 
 pub use aws::{Aws, ConfigError};

@@ -70,6 +70,14 @@ pub struct Lease {
     pub parents: Vec<String>,
 }
 
+/// As it begins: nobody has taken it, and nobody has asked for it.
+impl From<NewLease> for Lease {
+    fn from(new: NewLease) -> Self {
+        let NewLease { key, checkpoint, parents } = new;
+        Lease { key, owner: None, epoch: 0, counter: 0, successor: None, checkpoint, parents }
+    }
+}
+
 /// A shard that has no lease yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -97,14 +105,22 @@ pub struct Renewal {
     pub key: String,
     /// The epoch in which it was taken.
     pub epoch: u64,
+    /// What the lease's counter becomes: more than in any renewal that was sent before, so that one
+    /// which comes late, behind a newer, has no effect.
+    pub counter: u64,
     /// The new checkpoint; none: as it was.
     pub checkpoint: Option<Checkpoint>,
 }
 
 impl Renewal {
-    /// A sign of life for the lease `key` that was taken as `epoch`.
-    pub fn new(key: impl Into<String>, epoch: u64, checkpoint: Option<Checkpoint>) -> Self {
-        Renewal { key: key.into(), epoch, checkpoint }
+    /// A sign of life for the lease `key` that was taken as `epoch`, whose counter becomes `counter`.
+    pub fn new(
+        key: impl Into<String>,
+        epoch: u64,
+        counter: u64,
+        checkpoint: Option<Checkpoint>,
+    ) -> Self {
+        Renewal { key: key.into(), epoch, counter, checkpoint }
     }
 }
 
@@ -136,6 +152,8 @@ impl Renewed {
 ///   one succeeds;
 /// - nothing that a worker writes has an effect unless owner *and* epoch are still his: a zombie
 ///   cannot checkpoint over its successor. That is no error: what is not among the renewed was lost;
+/// - nor has a renewal or release whose counter is not higher than the lease's: a call that was
+///   given up and takes effect late does not undo what was written since;
 /// - the store has no clock: whether an owner is alive is found out by who wants the lease;
 /// - a checkpoint is what its owner says, nothing here compares checkpoints.
 pub trait LeaseStore: Send + Sync {
@@ -177,8 +195,8 @@ pub trait LeaseStore: Send + Sync {
         successor: &'a str,
     ) -> BoxFuture<'a, Result<bool, LeaseError>>;
 
-    /// Renews those of these leases that `owner` still holds in their epochs, with their
-    /// checkpoints, and gives them.
+    /// Renews those of these leases that `owner` still holds in their epochs, with their counters
+    /// and checkpoints, and gives them. Each lease is among `renewals` once.
     fn renew<'a>(
         &'a self,
         group: &'a LeaseGroup,
@@ -202,10 +220,28 @@ pub trait LeaseStore: Send + Sync {
     ) -> BoxFuture<'a, Result<(), LeaseError>>;
 }
 
-/// The store could not be asked, or did not answer. Asking again may work.
+/// The store could not be asked, or did not answer: what was asked may have happened or not.
 #[derive(Debug, thiserror::Error)]
 #[error("the lease store failed: {source}")]
 pub struct LeaseError {
-    #[from]
     source: BoxError,
+    retryable: bool,
+}
+
+impl LeaseError {
+    /// A failure that passes by itself: the database could not be reached, a lock was in the way.
+    pub fn retryable(source: impl Into<BoxError>) -> Self {
+        LeaseError { source: source.into(), retryable: true }
+    }
+
+    /// A failure that the same call would meet again: a table is missing.
+    pub fn permanent(source: impl Into<BoxError>) -> Self {
+        LeaseError { source: source.into(), retryable: false }
+    }
+
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.retryable
+    }
 }
