@@ -209,6 +209,10 @@ impl Aws {
         self.arn("sqs", name)
     }
 
+    pub(crate) fn stream_arn(&self, name: &str) -> String {
+        self.arn("kinesis", &format!("stream/{name}"))
+    }
+
     pub(crate) fn queue_url(&self, name: &str) -> String {
         let Inner { account, region, endpoint, .. } = &*self.inner;
         match endpoint {
@@ -247,6 +251,10 @@ mod tests {
         assert_eq!(
             aws.topic_arn("shop-orders"),
             "arn:aws:sns:eu-central-1:123456789012:shop-orders"
+        );
+        assert_eq!(
+            aws.stream_arn("shop-orders"),
+            "arn:aws:kinesis:eu-central-1:123456789012:stream/shop-orders"
         );
         assert_eq!(
             aws.queue_url("shop-products"),

@@ -5,6 +5,7 @@
 //! nothing; run after a handler came or went, it changes the filter policy.
 
 mod queues;
+mod streams;
 mod subscriptions;
 mod topics;
 
@@ -46,7 +47,8 @@ pub enum Change {
         attribute: &'static str,
     },
     /// Nobody wants it any more. [`provision`] removes only subscriptions whose service lost its
-    /// last handler for the topic: queues may hold messages. [`retire`] removes those too.
+    /// last handler for the topic: queues and streams may hold events. [`retire`] removes a service's
+    /// queues too.
     Removed {
         /// What it was.
         resource: String,
@@ -96,11 +98,23 @@ impl ProvisionError {
 /// Creates what `topology` needs and is not there, and mends what differs: topics; for each
 /// service a queue and a dead-letter queue, the redrive policy between them, and a policy that
 /// lets exactly its topics send to them; raw subscriptions whose filter policy is computed from
-/// the handlers' event types, with the dead-letter queue behind them too.
+/// the handlers' event types, with the dead-letter queue behind them too. For topics on Kinesis:
+/// streams, and a dead-letter queue for each service that reads them and has no standard queue.
 ///
 /// Needs the rights `sns:CreateTopic`, `GetTopicAttributes`, `Subscribe`, `Unsubscribe`,
 /// `ListSubscriptionsByTopic`, `Get`- and `SetSubscriptionAttributes`, `sqs:CreateQueue`, `Get`-
-/// and `SetQueueAttributes`. A changed filter policy takes up to 15 minutes to apply on AWS.
+/// and `SetQueueAttributes`, `kinesis:CreateStream`, `DescribeStreamSummary`, `Increase`- and
+/// `DecreaseStreamRetentionPeriod`, `UpdateStreamMode`, `UpdateStreamRecordDistributionStrategy`. A
+/// changed filter policy takes up to 15 minutes to apply on AWS.
+///
+/// A stream's mode, on demand or of a number of shards, and its retention are kept as the topology
+/// says; AWS allows a change of mode twice a day. How many shards it has is said when it is created
+/// only: after that, whoever operates it splits and merges them, and workers follow. Waits until new
+/// and changed streams are active, which takes seconds to minutes.
+///
+/// A topic that moves from SNS to Kinesis, or back, leaves behind what carried it, because events may
+/// still be in it: let the services work off their queues (or read the stream to its end), then remove
+/// it by hand.
 ///
 /// Throttling, time-outs and broken connections are retried, three times in all.
 ///
@@ -112,6 +126,9 @@ pub async fn provision(aws: &Aws, topology: &Topology) -> Result<Provisioned, Pr
     for topic in &plan.topics {
         topics::ensure(aws, topic, &mut report).await?;
     }
+    for stream in &plan.streams {
+        streams::ensure(aws, stream, &mut report).await?;
+    }
     for queue in &plan.queues {
         let topics: Vec<_> = plan
             .subscriptions
@@ -121,14 +138,20 @@ pub async fn provision(aws: &Aws, topology: &Topology) -> Result<Provisioned, Pr
             .collect();
         queues::ensure(aws, queue, &topics, &mut report).await?;
     }
+    for queue in &plan.dead_letter_queues {
+        queues::ensure_dead_letters(aws, &queue.name, &mut report).await?;
+    }
     for topic in &plan.topics {
         subscriptions::ensure(aws, topic, &plan, &mut report).await?;
     }
     Ok(report)
 }
 
-/// Removes everything that [`provision`] creates for `topology`, messages included: for the
-/// stage of a test or a demonstration. What is not there is passed over.
+/// Removes everything that [`provision`] creates for `topology`, messages and records included: for
+/// the stage of a test or a demonstration. What is not there is passed over.
+///
+/// The leases of who read its streams stay in the services' databases. They name shards of streams
+/// that are gone: remove them before streams of the same names are made again.
 ///
 /// # Errors
 /// [`ProvisionError`] at the first step that fails.
@@ -138,17 +161,27 @@ pub async fn deprovision(aws: &Aws, topology: &Topology) -> Result<Provisioned, 
     for topic in &plan.topics {
         topics::remove(aws, topic, &mut report).await?;
     }
+    for stream in &plan.streams {
+        streams::remove(aws, &stream.name, &mut report).await?;
+    }
     for queue in &plan.queues {
         for name in [&queue.name, &queue.dead_letter_name] {
             queues::remove(aws, name, &mut report).await?;
         }
+    }
+    for queue in &plan.dead_letter_queues {
+        queues::remove(aws, &queue.name, &mut report).await?;
     }
     Ok(report)
 }
 
 /// Removes what [`provision`] created for one `service` of `topology`: its subscriptions, then its
 /// queues and dead-letter queues with the messages in them. For a service that leaves for good;
-/// stop it first, and take it out of the topology. Nobody else is touched.
+/// stop it first, and take it out of the topology. Nobody else is touched, and streams stay as they
+/// are.
+///
+/// How far it had read streams stays with its leases, in its own database. Were it to come back with
+/// that database, it would go on from there.
 ///
 /// # Errors
 /// [`ProvisionError`] at the first step that fails.
@@ -166,6 +199,9 @@ pub async fn retire(
         for name in [&queue.name, &queue.dead_letter_name] {
             queues::remove(aws, name, &mut report).await?;
         }
+    }
+    for queue in plan.dead_letter_queues.iter().filter(|queue| queue.service == service) {
+        queues::remove(aws, &queue.name, &mut report).await?;
     }
     Ok(report)
 }

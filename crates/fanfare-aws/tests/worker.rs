@@ -424,6 +424,7 @@ async fn under_all_faults_at_once_nothing_is_lost_and_effects_happen_once() {
             duplicate: 0.1,
             expire_receipt: 0.05,
             reorder: 0.2,
+            ..RandomFaults::default()
         }));
         let seen = Seen::default();
         let consumer =

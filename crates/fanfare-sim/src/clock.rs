@@ -1,5 +1,6 @@
 //! The simulator's time: tokio's clock, so that under paused time hours pass in milliseconds.
 
+use std::ops::Add;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
@@ -11,9 +12,31 @@ pub(crate) struct Clock {
     epoch: SystemTime,
 }
 
+/// A point in time, on both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    pub(crate) instant: Instant,
+    /// Milliseconds since 1970.
+    pub(crate) millis: u64,
+}
+
+impl Add<Duration> for Now {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        let millis = self.millis + duration.as_millis() as u64;
+        Self { instant: self.instant + duration, millis }
+    }
+}
+
 impl Clock {
     pub(crate) fn start() -> Self {
         Self { start: Instant::now(), epoch: SystemTime::now() }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        let instant = Instant::now();
+        Now { instant, millis: self.unix_millis(instant) }
     }
 
     /// Milliseconds since 1970 at `instant`.
@@ -37,6 +60,18 @@ impl Clock {
         let (second, milli) = (in_day / 1000 % 60, in_day % 1000);
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
     }
+}
+
+/// Milliseconds since 1970 as Kinesis writes them in errors: `Thu Jan 22 01:22:02 UTC 2015`.
+pub(crate) fn amz_date(millis: u64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (days, in_day) = (millis / 86_400_000, millis % 86_400_000 / 1000);
+    let (year, month, date) = civil(days);
+    let (day, month) = (DAYS[(days % 7) as usize], MONTHS[(month - 1) as usize]);
+    let (hour, minute, second) = (in_day / 3_600, in_day / 60 % 60, in_day % 60);
+    format!("{day} {month} {date:02} {hour:02}:{minute:02}:{second:02} UTC {year}")
 }
 
 /// Seconds from a request as a duration.
@@ -69,6 +104,11 @@ mod tests {
         assert_eq!(civil(20_513), (2026, 3, 1));
         assert_eq!(civil(47_540), (2100, 2, 28));
         assert_eq!(civil(47_541), (2100, 3, 1));
+    }
+
+    #[test]
+    fn a_date_is_written_as_kinesis_writes_it() {
+        assert_eq!(amz_date(1_421_889_722_000), "Thu Jan 22 01:22:02 UTC 2015");
     }
 
     #[test]

@@ -20,7 +20,8 @@ pub enum Fault {
     /// No effect and no answer, ever: the client's time-out decides.
     Hang,
     /// Entry k (from 0) of a batch call is reported in `Failed` as `InternalError` with
-    /// `SenderFault` false and has no effect; the others go through.
+    /// `SenderFault` false and has no effect; the others go through. Of a `PutRecords` call: record
+    /// k is answered with `InternalFailure` and is not stored, while later ones of its key are.
     FailEntry(usize),
     /// For `ReceiveMessage`: the next receive from a standard queue that hands anything out gives
     /// its first message to the caller *and* leaves it visible, so that it is delivered again even
@@ -31,6 +32,8 @@ pub enum Fault {
     /// queue a delete succeeds without deleting, on a FIFO queue and for visibility changes it is
     /// refused.
     ExpireReceipts,
+    /// The shard iterator of this `GetRecords` counts as expired: `ExpiredIteratorException`.
+    ExpireIterator,
     /// The call is refused with any error of AWS (`AccessDenied`, for example), without effect.
     Refuse {
         /// HTTP status, 400 to 599 (anything else is sent as 500).
@@ -54,12 +57,14 @@ pub struct RandomFaults {
     pub server_error: f64,
     /// Per call: [`Fault::LoseAnswer`].
     pub lose_answer: f64,
-    /// Per entry of a batch call: [`Fault::FailEntry`].
+    /// Per entry of a batch call, records of `PutRecords` included: [`Fault::FailEntry`].
     pub fail_entry: f64,
     /// Per receive from a standard queue that hands anything out: [`Fault::DuplicateDelivery`].
     pub duplicate: f64,
     /// Per delete or visibility change: [`Fault::ExpireReceipts`].
     pub expire_receipt: f64,
+    /// Per `GetRecords`: [`Fault::ExpireIterator`].
+    pub expire_iterator: f64,
     /// Per message received from a standard queue: one of the next twenty is taken instead of the
     /// oldest.
     pub reorder: f64,
@@ -92,11 +97,13 @@ impl Faults {
         }
         let (faults, rng) = self.random.as_mut()?;
         let settles = action.starts_with("DeleteMessage") || action.starts_with("ChangeMessage");
+        let reads = action == "GetRecords";
         [
             (faults.throttle, Fault::Throttle),
             (faults.server_error, Fault::ServerError),
             (faults.lose_answer, Fault::LoseAnswer),
             (if settles { faults.expire_receipt } else { 0.0 }, Fault::ExpireReceipts),
+            (if reads { faults.expire_iterator } else { 0.0 }, Fault::ExpireIterator),
         ]
         .into_iter()
         .find_map(|(probability, fault)| chance(rng, probability).then_some(fault))
@@ -133,12 +140,23 @@ impl Faults {
 }
 
 /// The error by which a fault refuses the whole call, if it does.
-pub(crate) fn refusal(fault: &Fault, service: Service) -> Option<AwsError> {
+pub(crate) fn refusal(fault: &Fault, service: Service, action: &str) -> Option<AwsError> {
     Some(match (fault, service) {
         (Fault::Throttle, Service::Sqs) => {
             AwsError::sender("RequestThrottled", "Rate exceeded").with_status(403)
         }
         (Fault::Throttle, Service::Sns) => AwsError::sender("Throttling", "Rate exceeded"),
+        (Fault::Throttle, Service::Kinesis) => {
+            let of_a_shard = ["PutRecord", "PutRecords", "GetRecords", "GetShardIterator"];
+            let code = match of_a_shard.contains(&action) {
+                true => "ProvisionedThroughputExceededException",
+                false => "LimitExceededException",
+            };
+            AwsError::sender(code, "Rate exceeded")
+        }
+        (Fault::ServerError, Service::Kinesis) => {
+            AwsError::sender("InternalFailure", "Internal service failure.").with_status(500)
+        }
         (Fault::ServerError, _) => AwsError::internal(),
         (Fault::Refuse { status, code, message }, _) => AwsError {
             status: if (400..600).contains(status) { *status } else { 500 },

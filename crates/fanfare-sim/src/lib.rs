@@ -41,6 +41,7 @@ mod clock;
 mod engine;
 mod error;
 mod faults;
+mod kinesis;
 mod observe;
 mod requests;
 mod sim;
@@ -50,6 +51,6 @@ mod wire;
 
 pub use engine::content::{Attribute, AttributeValue};
 pub use faults::{Fault, RandomFaults};
-pub use observe::{QueueStats, StoredMessage};
+pub use observe::{QueueStats, StoredMessage, StoredRecord};
 pub use requests::Requests;
 pub use sim::{BrokenConnection, Sim};

@@ -7,7 +7,7 @@ use clap::Parser;
 use fanfare_sim::{RandomFaults, Sim};
 use tokio::net::TcpListener;
 
-/// SNS and SQS on a port, for any AWS SDK or command line.
+/// SNS, SQS and Kinesis on a port, for any AWS SDK or command line.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -38,6 +38,9 @@ struct Arguments {
     /// Probability that a delete or visibility change meets expired handles.
     #[arg(long, default_value_t = 0.0)]
     expire_receipt: f64,
+    /// Probability that a read of a stream meets an expired iterator.
+    #[arg(long, default_value_t = 0.0)]
+    expire_iterator: f64,
     /// Probability that a message is received out of turn.
     #[arg(long, default_value_t = 0.0)]
     reorder: f64,
@@ -51,7 +54,7 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {}:{}", arguments.host, arguments.port))?;
-    tracing::info!("SNS and SQS on http://{}", listener.local_addr()?);
+    tracing::info!("SNS, SQS and Kinesis on http://{}", listener.local_addr()?);
 
     let sim = Sim::new();
     sim.set_faults(Some(RandomFaults {
@@ -62,6 +65,7 @@ async fn main() -> anyhow::Result<()> {
         fail_entry: arguments.fail_entry,
         duplicate: arguments.duplicate,
         expire_receipt: arguments.expire_receipt,
+        expire_iterator: arguments.expire_iterator,
         reorder: arguments.reorder,
     }));
     sim.serve(listener, interrupted()).await.context("the listener failed")

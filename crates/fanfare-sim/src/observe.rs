@@ -1,8 +1,12 @@
 //! What tests may look at beside the services' own answers.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
 
 use crate::engine::content::{Attribute, AttributeValue};
+use crate::kinesis::{self, Stream};
 use crate::sqs::Queue;
 
 /// How many messages a queue holds, exactly, now.
@@ -70,5 +74,39 @@ impl StoredMessage {
             dead_letter_source: message.dead_letter_source.clone(),
         };
         queue.messages().into_iter().map(describe).collect()
+    }
+}
+
+/// A record in a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRecord {
+    /// The shard that it is in.
+    pub shard_id: String,
+    /// Its sequence number. In a shard they grow, and a child's are greater than its parents'; as
+    /// texts of equal length they compare like numbers.
+    pub sequence_number: String,
+    /// Its partition key.
+    pub partition_key: String,
+    /// Its data.
+    pub data: Bytes,
+    /// When it arrived, to the millisecond.
+    pub arrival: SystemTime,
+}
+
+impl StoredRecord {
+    pub(crate) fn all_of(stream: &Stream) -> Vec<Self> {
+        let describe = |record: &kinesis::Record| Self {
+            shard_id: kinesis::shard_id(record.sequence.shard),
+            sequence_number: record.sequence.to_string(),
+            partition_key: record.partition_key.to_string(),
+            data: record.data.clone(),
+            arrival: SystemTime::UNIX_EPOCH + Duration::from_millis(record.arrival),
+        };
+        stream
+            .shards
+            .values()
+            .flat_map(|shard| shard.from(0))
+            .map(|record| describe(record))
+            .collect()
     }
 }

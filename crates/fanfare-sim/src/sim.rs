@@ -18,16 +18,16 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::engine::Engine;
-use crate::engine::arn::queue_arn;
+use crate::engine::arn::{queue_arn, stream_arn};
 use crate::error::AwsError;
 use crate::faults::{Fault, RandomFaults, refusal};
-use crate::observe::{QueueStats, StoredMessage};
+use crate::observe::{QueueStats, StoredMessage, StoredRecord};
 use crate::requests::Requests;
 use crate::wire::{self, Call, Context, DEFAULT_ACCOUNT, DEFAULT_REGION, Service};
-use crate::{sns, sqs};
+use crate::{kinesis, sns, sqs};
 
-/// SNS and SQS in the process. Clones are handles to the same queues and topics, which live as
-/// long as one of them.
+/// SNS, SQS and Kinesis in the process. Clones are handles to the same queues, topics and streams,
+/// which live as long as one of them.
 #[derive(Debug, Clone)]
 pub struct Sim {
     shared: Arc<Shared>,
@@ -109,10 +109,11 @@ impl Sim {
             Some(Fault::Hang) => std::future::pending().await,
             _ => {}
         }
-        let outcome = match fault.as_ref().and_then(|fault| refusal(fault, call.service)) {
-            Some(error) => Err(error),
-            None => self.perform(&call, fault).await,
-        };
+        let outcome =
+            match fault.as_ref().and_then(|fault| refusal(fault, call.service, &call.action)) {
+                Some(error) => Err(error),
+                None => self.perform(&call, fault).await,
+            };
         if lost {
             return Err(BrokenConnection);
         }
@@ -126,10 +127,11 @@ impl Sim {
                 Some(Fault::FailEntry(index)) => Some(index),
                 _ => None,
             },
-            expired: fault == Some(Fault::ExpireReceipts),
+            expired: matches!(fault, Some(Fault::ExpireReceipts | Fault::ExpireIterator)),
         };
         match call.service {
             Service::Sqs => sqs::call(&self.shared, &ctx, &call.action, &call.body).await,
+            Service::Kinesis => kinesis::call(&self.shared, &ctx, &call.action, &call.body),
             Service::Sns => sns::call(&self.shared, &ctx, &call.action, &call.body),
         }
     }
@@ -164,13 +166,24 @@ impl Sim {
         self.inspect(queue_name, StoredMessage::all_of).unwrap_or_default()
     }
 
-    /// A version that grows whenever a call or a move task changes the contents of some queue.
-    /// What only time changes (a visibility timeout that ends) is not announced.
+    /// All records of a stream of the default account and region, shard by shard in the order of
+    /// their numbers, oldest first in each; none if there is no such stream.
+    pub fn stream_records(&self, stream_name: &str) -> Vec<StoredRecord> {
+        let mut engine = self.shared.lock();
+        let now = engine.clock.now();
+        let arn = stream_arn(DEFAULT_REGION, DEFAULT_ACCOUNT, stream_name);
+        let stream = kinesis::open(&mut engine.streams, &arn, now);
+        stream.map_or_else(|_| Vec::new(), |stream| StoredRecord::all_of(stream))
+    }
+
+    /// A version that grows whenever a call or a move task changes the contents of some queue or
+    /// stream. What only time changes (a visibility timeout or a retention period that ends) is not
+    /// announced.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.shared.changes.subscribe()
     }
 
-    /// Lets the next call of `action` (`SendMessage`, `PublishBatch`, …) suffer a fault. Several
+    /// Lets the next call of `action` (`SendMessage`, `PutRecords`, …) suffer a fault. Several
     /// for one action befall its calls in turn.
     pub fn inject(&self, action: &str, fault: Fault) {
         self.shared.lock().faults.inject(action, fault);

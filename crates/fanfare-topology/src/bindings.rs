@@ -2,7 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What carries a topic, and so whether order is kept.
+/// What carries a topic, and so whether order is kept. Domain code is the same on all of them.
+///
+/// | | order | a service that listens has | good for |
+/// |---|---|---|---|
+/// | [`Kind::Standard`] | none | a queue | few events, or any number of them now and then |
+/// | [`Kind::Fifo`] | per key | a FIFO queue | order, at up to some thousand events a second |
+/// | [`Kinesis`] | per key | a position in the stream, and a dead-letter queue | order and history, many events, many services |
+///
+/// A system may have all three: a service has a queue for the topics on SNS, reads the streams of the
+/// others, and handles both with one router.
 ///
 /// ```
 /// # use fanfare_topology::{Binding, Kind, Kinesis, Topology};
@@ -39,6 +48,17 @@ impl From<Kinesis> for Binding {
 }
 
 /// A topic's stream.
+///
+/// Every service that listens reads all of it, and skips what it does not handle: no filter, no queue,
+/// nothing more to create for one more service. What a service cannot handle goes to its standard
+/// dead-letter queue, which all its streams, and its standard queue if it has one, share.
+///
+/// # Tasks
+/// A task ([`Task`](fanfare_core::Task)) is sent to one service's queue, and a service that handles only
+/// what is on streams has none: sending it one ends in
+/// [`PublishError::NotFound`](fanfare_core::PublishError::NotFound). Who the receiver is, is known at run
+/// time only, so a topology cannot refuse it. Bind the topic of the tasks' event type to SNS: who
+/// handles it has a queue then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kinesis {
     shards: Option<u32>,
@@ -47,14 +67,19 @@ pub struct Kinesis {
 }
 
 impl Kinesis {
-    /// A stream whose shards AWS adds by itself as they are needed, and bills by the hour and byte.
+    /// A stream whose shards AWS adds by itself as they are needed, billed per hour and byte. A new one
+    /// takes 4 MiB or 4,000 records a second.
     #[must_use]
     pub const fn on_demand() -> Self {
         Kinesis { shards: None, aggregated: false, retention_hours: 24 }
     }
 
-    /// A stream of so many shards, at least 1; each takes 1 MiB or 1,000 records a second, and gives
-    /// twice that.
+    /// A stream of so many shards, at least 1, billed per shard and hour, and per record. Each takes
+    /// 1 MiB or 1,000 records a second, and gives 2 MiB a second to all readers together.
+    ///
+    /// It is created with so many; later this number changes nothing: whoever operates the stream
+    /// splits and merges its shards.
+    /// <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
     #[must_use]
     pub const fn shards(shards: u32) -> Self {
         let shards = if shards == 0 { 1 } else { shards };
@@ -70,7 +95,10 @@ impl Kinesis {
         self
     }
 
-    /// For how long records are kept, in hours: from 24, the default, to 8,760 (365 days).
+    /// For how long records are kept, in hours: from 24, the default, to 8,760 (365 days); what is
+    /// outside is taken as the nearer of the two. A service that is away for longer loses events. Hours
+    /// beyond 24 are billed.
+    /// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_IncreaseStreamRetentionPeriod.html>
     #[must_use]
     pub const fn retention_hours(mut self, hours: u32) -> Self {
         self.retention_hours = if hours < 24 {
@@ -162,7 +190,8 @@ impl Bindings {
         self.topics.get(topic).copied().unwrap_or_default()
     }
 
-    /// What kind of queue takes tasks for `service`.
+    /// What kind of queue takes tasks for `service`. Whether it has one is not known here
+    /// ([`Kinesis`](Kinesis#tasks)).
     #[must_use]
     pub fn task_kind(&self, service: &str) -> Kind {
         if self.fifo_only.contains(service) { Kind::Fifo } else { Kind::Standard }
@@ -184,7 +213,8 @@ impl Bindings {
         format!("{}{service}{}", self.prefix, kind.suffix())
     }
 
-    /// The name of its dead-letter queue: `shop-products-dlq`, `shop-products-dlq.fifo`.
+    /// The name of its dead-letter queue: `shop-products-dlq`, `shop-products-dlq.fifo`. What it cannot
+    /// handle of streams goes to the standard one.
     #[must_use]
     pub fn dead_letter_queue_name(&self, service: &str, kind: Kind) -> String {
         format!("{}{service}-dlq{}", self.prefix, kind.suffix())

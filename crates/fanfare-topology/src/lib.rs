@@ -2,8 +2,8 @@
 //! as data, without a call to anybody.
 //!
 //! Domain code knows logical names only (`orders`, `products`). A [`Topology`] says what they
-//! are on AWS, and [plans](Topology::plan) what has to exist there; [`Bindings`] is the part
-//! that a running service needs, names and kinds.
+//! are on AWS ([`Binding`]: SNS or Kinesis), and [plans](Topology::plan) what has to exist there;
+//! [`Bindings`] is the part that a running service needs, names and kinds.
 //!
 //! ```
 //! # use fanfare_core::{Delivery, EventType, HandlerError, Router};

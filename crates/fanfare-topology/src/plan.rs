@@ -18,7 +18,8 @@ pub struct Plan {
     pub dead_letter_queues: Vec<PlannedDeadLetterQueue>,
     /// Who gets what from the topics.
     pub subscriptions: Vec<PlannedSubscription>,
-    /// Who reads which stream. Nothing has to exist for that but a worker's leases.
+    /// Who reads which stream. Nothing has to exist on AWS for that: a reader's position is in its
+    /// leases, which are where the service keeps its state.
     pub readers: Vec<PlannedReader>,
 }
 
@@ -42,7 +43,7 @@ pub struct PlannedStream {
     pub topic: String,
     /// Its name on AWS.
     pub name: String,
-    /// Its shards and retention.
+    /// Its shards, and its retention.
     pub settings: Kinesis,
 }
 

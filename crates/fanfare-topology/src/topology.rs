@@ -18,6 +18,10 @@ const MAX_FAMILIES: usize = 150;
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html>
 const MAX_QUEUE_NAME: usize = 80;
 
+/// Longest stream name.
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_CreateStream.html>
+const MAX_STREAM_NAME: usize = 128;
+
 /// The topics and services of a system.
 #[derive(Debug, Clone)]
 pub struct Topology {
@@ -56,6 +60,14 @@ pub enum TopologyError {
         "`{name}` is no name for a queue or topic: letters, digits, `-` and `_`, at most {MAX_QUEUE_NAME} characters with `.fifo`"
     )]
     BadName {
+        /// The name that was computed.
+        name: String,
+    },
+    /// A topic's name does not fit a stream.
+    #[error(
+        "`{name}` is no name for a stream: letters, digits, `.`, `-` and `_`, at most {MAX_STREAM_NAME} characters"
+    )]
+    BadStreamName {
         /// The name that was computed.
         name: String,
     },
@@ -106,7 +118,9 @@ impl Topology {
     }
 
     /// The kinds of queues that `service` needs: a standard topic cannot feed a FIFO queue, so
-    /// one for each kind of topic that it subscribes to. Empty for a service that handles nothing.
+    /// one for each kind of SNS topic that it subscribes to. Empty for a service that handles nothing
+    /// or only what is on streams; tasks cannot be sent to it
+    /// ([`Kinesis`](crate::Kinesis#tasks)).
     #[must_use]
     pub fn kinds(&self, service: &str) -> BTreeSet<Kind> {
         let handled = self.services.get(service).into_iter().flatten();
@@ -114,7 +128,7 @@ impl Topology {
     }
 
     /// The topics on Kinesis that `service` subscribes to: it reads each one's stream, from a position
-    /// of its own.
+    /// of its own, beside its queues if it has any.
     #[must_use]
     pub fn streams(&self, service: &str) -> BTreeSet<&'static str> {
         let handled = self.services.get(service).into_iter().flatten();
@@ -137,11 +151,15 @@ impl Topology {
     pub fn plan(&self) -> Result<Plan, TopologyError> {
         let (mut topics, mut streams) = (Vec::new(), Vec::new());
         for (topic, &binding) in self.bindings.declared() {
-            let name = checked(self.bindings.topic_name(topic))?;
-            let topic = topic.clone();
+            let (topic, name) = (topic.clone(), self.bindings.topic_name(topic));
             match binding {
-                Binding::Sns(kind) => topics.push(PlannedTopic { topic, name, kind }),
-                Binding::Kinesis(settings) => streams.push(PlannedStream { topic, name, settings }),
+                Binding::Sns(kind) => {
+                    topics.push(PlannedTopic { topic, name: checked(name)?, kind });
+                }
+                Binding::Kinesis(settings) => {
+                    let name = checked_stream(name)?;
+                    streams.push(PlannedStream { topic, name, settings });
+                }
             }
         }
         let (mut queues, mut dead_letter_queues) = (Vec::new(), Vec::new());
@@ -213,4 +231,10 @@ fn checked(name: String) -> Result<String, TopologyError> {
         && name.len() <= MAX_QUEUE_NAME
         && stem.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if fits { Ok(name) } else { Err(TopologyError::BadName { name }) }
+}
+
+fn checked_stream(name: String) -> Result<String, TopologyError> {
+    let fits = (1..=MAX_STREAM_NAME).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+    if fits { Ok(name) } else { Err(TopologyError::BadStreamName { name }) }
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use fanfare_core::{Delivery, Event, EventType, HandlerError, Router};
-use fanfare_topology::{Bindings, Kind, Topology, TopologyError};
+use fanfare_topology::{Binding, Bindings, Kind, Kinesis, Topology, TopologyError};
 
 macro_rules! event {
     ($name:ident, $tag:literal, $topic:literal) => {
@@ -113,6 +113,106 @@ fn a_handler_that_publishes_to_an_undeclared_topic_is_found_before_it_runs() {
     let expected = TopologyError::UnknownTarget { service: "invoices".into(), topic: "invoices" };
     assert_eq!(error, expected);
     assert!(topology.topic("invoices", Kind::Standard).plan().is_ok());
+}
+
+/// Delivery listens to orders, which are on a stream, and to payments, which are not; products only to
+/// orders, books only to payments.
+fn mixed(payments: Kind) -> Topology {
+    let delivery: Router = Router::new("delivery").on(on::<OrderPlaced>).on(on::<Paid>);
+    let products: Router = Router::new("products").on(on::<OrderPlaced>).on(on::<OrderCancelled>);
+    let books: Router = Router::new("books").on(on::<Paid>);
+    Topology::new("shop")
+        .topic("orders", Kinesis::shards(2).aggregated().retention_hours(48))
+        .topic("payments", payments)
+        .service(&delivery)
+        .service(&products)
+        .service(&books)
+}
+
+#[test]
+fn a_topic_on_kinesis_is_a_stream_that_services_read_without_a_queue() {
+    let plan = mixed(Kind::Standard).plan().unwrap();
+    let topics: Vec<_> = plan.topics.iter().map(|t| t.name.as_str()).collect();
+    assert_eq!(topics, ["shop-payments"]);
+    let [orders] = &plan.streams[..] else { panic!("{:?}", plan.streams) };
+    assert_eq!((orders.topic.as_str(), orders.name.as_str()), ("orders", "shop-orders"));
+    assert_eq!(orders.settings.shard_count(), Some(2));
+    assert!(orders.settings.is_aggregated());
+    assert_eq!(orders.settings.retention(), 48);
+    let readers: Vec<_> =
+        plan.readers.iter().map(|r| (r.service.as_str(), r.stream_name.as_str())).collect();
+    assert_eq!(readers, [("delivery", "shop-orders"), ("products", "shop-orders")]);
+    let queues: Vec<_> = plan.queues.iter().map(|q| q.name.as_str()).collect();
+    assert_eq!(queues, ["shop-books", "shop-delivery"]);
+    assert!(plan.subscriptions.iter().all(|s| s.topic_name == "shop-payments"));
+}
+
+#[test]
+fn who_has_no_standard_queue_still_has_a_standard_dead_letter_queue_for_its_streams() {
+    let dead_letter_queues = |payments| -> Vec<_> {
+        let plan = mixed(payments).plan().unwrap();
+        plan.dead_letter_queues.into_iter().map(|queue| (queue.service, queue.name)).collect()
+    };
+    let of = |service: &str| (service.to_string(), format!("shop-{service}-dlq"));
+    // Delivery's standard queue has one already, and shares it.
+    assert_eq!(dead_letter_queues(Kind::Standard), [of("products")]);
+    assert_eq!(dead_letter_queues(Kind::Fifo), [of("delivery"), of("products")]);
+}
+
+#[test]
+fn a_service_knows_which_of_its_topics_come_by_queue_and_which_by_stream() {
+    let topology = mixed(Kind::Fifo);
+    let of = |service| {
+        let streams: Vec<_> = topology.streams(service).into_iter().collect();
+        (topology.kinds(service).into_iter().collect::<Vec<_>>(), streams)
+    };
+    assert_eq!(of("delivery"), (vec![Kind::Fifo], vec!["orders"]));
+    assert_eq!(of("products"), (vec![], vec!["orders"]));
+    assert_eq!(of("books"), (vec![Kind::Fifo], vec![]));
+    assert_eq!(of("unheard-of"), (vec![], vec![]));
+}
+
+#[test]
+fn bindings_by_hand_know_streams_too() {
+    let orders = Kinesis::on_demand().aggregated();
+    let bindings = Bindings::new("shop").topic("orders", orders);
+    assert_eq!(bindings.binding("orders"), Binding::Kinesis(orders));
+    assert_eq!(bindings.topic_name("orders"), "shop-orders");
+    assert_eq!(bindings.binding("unheard-of"), Binding::Sns(Kind::Standard));
+    assert_eq!(Topology::new("shop").topic("orders", orders).bindings(), bindings);
+}
+
+#[test]
+fn a_streams_settings_stay_within_what_kinesis_takes() {
+    assert_eq!(Kinesis::on_demand().shard_count(), None);
+    assert_eq!(Kinesis::on_demand().retention(), 24);
+    assert_eq!(Kinesis::shards(0).shard_count(), Some(1));
+    assert_eq!(Kinesis::on_demand().retention_hours(1).retention(), 24);
+    assert_eq!(Kinesis::on_demand().retention_hours(8_761).retention(), 8_760);
+}
+
+#[test]
+fn streams_have_longer_names_than_queues_and_may_have_dots_in_them() {
+    let stream = |topic: &str| Topology::new("shop").topic(topic, Kinesis::on_demand()).plan();
+    let longest = "x".repeat(128 - "shop-".len());
+    assert_eq!(stream(&longest).unwrap().streams[0].name.len(), 128);
+    assert!(stream("orders.v2").is_ok());
+    for bad in [longest + "x", "or ders".into(), "Überweisungen".into()] {
+        let name = format!("shop-{bad}");
+        assert_eq!(stream(&bad).unwrap_err(), TopologyError::BadStreamName { name });
+    }
+}
+
+#[test]
+fn the_topics_and_names_of_services_that_read_streams_are_checked_too() {
+    let undeclared: Router = Router::new("products").on(on::<OrderPlaced>).on(on::<Paid>);
+    let error = Topology::new("shop").topic("orders", Kinesis::on_demand()).service(&undeclared);
+    let error = error.plan().unwrap_err();
+    assert!(matches!(error, TopologyError::UnknownTopic { topic: "payments", .. }));
+    // Its dead-letter queue's name is a queue's name.
+    let long: Router = Router::new("x".repeat(72)).on(on::<OrderPlaced>);
+    let error = Topology::new("shop").topic("orders", Kinesis::on_demand()).service(&long);
+    assert!(matches!(error.plan(), Err(TopologyError::BadName { .. })));
 }
 
 #[test]

@@ -53,6 +53,16 @@ pub(super) async fn ensure(
     ensure_queue(aws, &queue.name, queue.kind, &desired, &fixed, report).await
 }
 
+/// Makes sure of a dead-letter queue without a queue before it: its service itself sends to it.
+pub(super) async fn ensure_dead_letters(
+    aws: &Aws,
+    name: &str,
+    report: &mut Provisioned,
+) -> Result<(), ProvisionError> {
+    let fixed = [(Name::MessageRetentionPeriod, DEAD_LETTER_RETENTION.to_string())];
+    ensure_queue(aws, name, Kind::Standard, &[], &fixed, report).await
+}
+
 /// Creates a queue with all attributes, or mends the `desired` ones; the `at_creation` ones are
 /// left as an operator may have tuned them.
 async fn ensure_queue(

@@ -1,4 +1,4 @@
-//! ARNs of queues and topics, as far as the simulator takes them apart.
+//! ARNs of queues, topics and streams, as far as the simulator takes them apart.
 
 /// `arn:aws:<service>:<region>:<account>:<name>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -6,7 +6,7 @@ pub(crate) struct Arn<'a> {
     pub(crate) service: &'a str,
     pub(crate) region: &'a str,
     pub(crate) account: &'a str,
-    /// All after the account: a queue's or topic's name, or `topic:id` of a subscription.
+    /// All after the account: a queue's or topic's name, `topic:id` of a subscription, `stream/name`.
     pub(crate) resource: &'a str,
 }
 
@@ -26,4 +26,8 @@ pub(crate) fn queue_arn(region: &str, account: &str, name: &str) -> String {
 
 pub(crate) fn topic_arn(region: &str, account: &str, name: &str) -> String {
     format!("arn:aws:sns:{region}:{account}:{name}")
+}
+
+pub(crate) fn stream_arn(region: &str, account: &str, name: &str) -> String {
+    format!("arn:aws:kinesis:{region}:{account}:stream/{name}")
 }

@@ -130,7 +130,7 @@ pub(crate) fn run<E: Entry, S>(
 fn refuse(service: Service, code: &str, sqs: &str, sns: &str) -> AwsError {
     let (code, message) = match service {
         Service::Sqs => (format!("AWS.SimpleQueueService.{code}"), sqs),
-        Service::Sns => (code.to_owned(), sns),
+        Service::Sns | Service::Kinesis => (code.to_owned(), sns),
     };
     AwsError { status: 400, code: code.into(), message: message.to_owned() }
 }

@@ -59,3 +59,48 @@ pub(crate) const MAX_FILTER_COMBINATIONS: usize = 150;
 pub(crate) const MAX_FILTER_BYTES: usize = 262_144;
 /// Items of a page of topics or subscriptions (ListTopics reference).
 pub(crate) const SNS_PAGE: usize = 100;
+
+/// Data plus partition key of a record, by default (Kinesis quotas, "Record size"; CreateStream's
+/// `MaxRecordSizeInKiB`).
+pub(crate) const KINESIS_MAX_RECORD_BYTES: usize = 1_048_576;
+/// Data plus partition keys of a PutRecords call (PutRecords reference).
+pub(crate) const KINESIS_MAX_REQUEST_BYTES: usize = 10_485_760;
+/// Records of a PutRecords call (PutRecords reference).
+pub(crate) const KINESIS_MAX_BATCH: usize = 500;
+/// Characters of a partition key (PutRecord reference).
+pub(crate) const KINESIS_MAX_KEY: usize = 256;
+/// What a shard takes in a second: data plus partition keys (Kinesis quotas, "Shard throughput").
+pub(crate) const SHARD_WRITE_BYTES_PER_SECOND: u64 = 1_048_576;
+/// What a shard takes in a second: records (Kinesis quotas, "Shard throughput").
+pub(crate) const SHARD_WRITE_RECORDS_PER_SECOND: u64 = 1_000;
+/// What a shard gives in a second to all who call GetRecords (Kinesis quotas, "Shard throughput").
+pub(crate) const SHARD_READ_BYTES_PER_SECOND: u64 = 2_097_152;
+/// Calls of GetRecords a second and shard (GetRecords reference).
+pub(crate) const SHARD_READS_PER_SECOND: u64 = 5;
+/// Calls of GetShardIterator a second and shard (GetShardIterator reference).
+pub(crate) const SHARD_ITERATORS_PER_SECOND: u64 = 5;
+/// Data plus partition keys that one GetRecords returns (GetRecords reference).
+pub(crate) const MAX_READ_BYTES: usize = 10_485_760;
+/// Records that one GetRecords returns (GetRecords reference).
+pub(crate) const MAX_READ_RECORDS: i64 = 10_000;
+/// A shard iterator is good for this long (GetShardIterator reference).
+pub(crate) const ITERATOR_LIFETIME: Duration = Duration::from_secs(300);
+/// Hours that a stream keeps its records (IncreaseStreamRetentionPeriod and
+/// DecreaseStreamRetentionPeriod references); the least is the default.
+pub(crate) const RETENTION_HOURS: std::ops::RangeInclusive<i64> = 24..=8_760;
+/// Shards that a stream on demand begins with (Kinesis developer guide, "On-demand mode").
+pub(crate) const ON_DEMAND_SHARDS: u32 = 4;
+/// Open shards per account and region by default, in the largest regions (Kinesis quotas).
+pub(crate) const MAX_SHARDS: usize = 20_000;
+/// Streams that are being created at once (CreateStream reference).
+pub(crate) const MAX_CREATING_STREAMS: usize = 5;
+/// Characters of a stream's or a consumer's name (CreateStream reference).
+pub(crate) const MAX_STREAM_NAME: usize = 128;
+/// Shards of a page, by default and at most (ListShards reference).
+pub(crate) const SHARD_PAGE: usize = 1_000;
+/// Shards of a description, by default and at most (DescribeStream reference).
+pub(crate) const DESCRIBED_SHARDS: usize = 100;
+/// Streams of a page, by default and at most (ListStreams reference).
+pub(crate) const STREAM_PAGE: usize = 100;
+/// A token for the next page is good for this long (ListShards reference).
+pub(crate) const TOKEN_LIFETIME: Duration = Duration::from_secs(300);

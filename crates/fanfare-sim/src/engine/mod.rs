@@ -1,4 +1,4 @@
-//! The state of SNS and SQS: plain data behind one mutex, advanced by the clock on every call.
+//! The state of SNS, SQS and Kinesis: plain data behind one mutex, advanced by the clock on every call.
 
 pub(crate) mod arn;
 pub(crate) mod batch;
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::faults::Faults;
+use crate::kinesis::Stream;
 use crate::requests::Requests;
 use crate::sns::{Subscription, Topic};
 use crate::sqs::{MoveTask, Queue};
@@ -31,6 +32,7 @@ pub(crate) struct Engine {
     pub(crate) move_tasks: Vec<MoveTask>,
     pub(crate) topics: BTreeMap<String, Topic>,
     pub(crate) subscriptions: BTreeMap<String, Subscription>,
+    pub(crate) streams: BTreeMap<String, Stream>,
     changes: watch::Sender<u64>,
     serial: u64,
     rng: fastrand::Rng,
@@ -47,6 +49,7 @@ impl Engine {
             move_tasks: Vec::new(),
             topics: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
+            streams: BTreeMap::new(),
             changes,
             serial: 0,
             rng: fastrand::Rng::new(),
@@ -64,7 +67,7 @@ impl Engine {
         uuid::Builder::from_random_bytes(self.rng.u128(..).to_be_bytes()).into_uuid().to_string()
     }
 
-    /// Tells watchers that the contents of some queue changed.
+    /// Tells watchers that the contents of some queue or stream changed.
     pub(crate) fn note_change(&self) {
         self.changes.send_modify(|version| *version += 1);
     }

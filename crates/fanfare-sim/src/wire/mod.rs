@@ -2,6 +2,7 @@
 
 mod http_client;
 mod json;
+mod json11;
 mod query;
 mod server;
 mod xml;
@@ -22,9 +23,14 @@ pub(crate) const DEFAULT_ACCOUNT: &str = "000000000000";
 /// The region of [`crate::Sim::sdk_config`].
 pub(crate) const DEFAULT_REGION: &str = "us-east-1";
 
+/// What comes before the action in a request's `X-Amz-Target`.
+const SQS_TARGET: &str = "AmazonSQS.";
+const KINESIS_TARGET: &str = "Kinesis_20131202.";
+
 /// A simulated service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Service {
+    Kinesis,
     Sns,
     Sqs,
 }
@@ -32,6 +38,7 @@ pub(crate) enum Service {
 impl Service {
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Kinesis => "kinesis",
             Self::Sns => "sns",
             Self::Sqs => "sqs",
         }
@@ -53,7 +60,7 @@ pub(crate) struct Context {
     pub(crate) caller: Caller,
     /// The batch entry that a fault picked.
     pub(crate) fail_entry: Option<usize>,
-    /// A fault lets this call's receipt handles count as expired.
+    /// A fault lets this call's receipt handles or shard iterator count as expired.
     pub(crate) expired: bool,
 }
 
@@ -69,8 +76,10 @@ pub(crate) struct Call {
 /// How a request is spoken, hence how it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
-    /// AWS JSON 1.0.
+    /// AWS JSON 1.0, as SQS speaks it.
     Json,
+    /// AWS JSON 1.1, as Kinesis speaks it.
+    Json11,
     /// The Query protocol: forms in, XML out.
     Query,
 }
@@ -79,6 +88,7 @@ impl Protocol {
     pub(crate) fn error(self, error: &AwsError, request_id: &str) -> Response<Bytes> {
         match self {
             Self::Json => json::error(error, request_id),
+            Self::Json11 => json11::error(error, request_id),
             Self::Query => xml::error(error, request_id),
         }
     }
@@ -91,6 +101,8 @@ impl Call {
         request_id: &str,
     ) -> Response<Bytes> {
         match (self.service, outcome) {
+            (Service::Kinesis, Ok(body)) => json11::success(body, request_id),
+            (Service::Kinesis, Err(error)) => Protocol::Json11.error(&error, request_id),
             (Service::Sqs, Ok(body)) => json::success(body, request_id),
             (Service::Sqs, Err(error)) => Protocol::Json.error(&error, request_id),
             (Service::Sns, Ok(result)) => xml::success(&self.action, &result, request_id),
@@ -103,7 +115,11 @@ impl Call {
 pub(crate) fn read(request: Request<Bytes>) -> Result<Call, (Protocol, AwsError)> {
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     let target = header("x-amz-target").map(str::to_owned);
-    let protocol = if target.is_some() { Protocol::Json } else { Protocol::Query };
+    let protocol = match &target {
+        Some(target) if target.starts_with(KINESIS_TARGET) => Protocol::Json11,
+        Some(_) => Protocol::Json,
+        None => Protocol::Query,
+    };
     let fail = |error| (protocol, error);
     let scope = header(AUTHORIZATION.as_str()).map(Scope::parse).ok_or_else(|| {
         fail(
@@ -128,13 +144,15 @@ pub(crate) fn read(request: Request<Bytes>) -> Result<Call, (Protocol, AwsError)
     };
     let (service, action, body) = match target {
         Some(target) => {
-            let action = target.strip_prefix("AmazonSQS.").ok_or_else(|| {
+            let sqs = target.strip_prefix(SQS_TARGET).map(|action| (Service::Sqs, action));
+            let kinesis = || Some((Service::Kinesis, target.strip_prefix(KINESIS_TARGET)?));
+            let (service, action) = sqs.or_else(kinesis).ok_or_else(|| {
                 fail(AwsError::sender(
                     "UnknownOperationException",
-                    format!("{target} is not simulated: only SQS speaks JSON here"),
+                    format!("{target} is not simulated: only SQS and Kinesis speak JSON here"),
                 ))
             })?;
-            (Service::Sqs, action.to_owned(), request.into_body())
+            (service, action.to_owned(), request.into_body())
         }
         None => {
             // A form in the body, or a query string.
@@ -146,7 +164,7 @@ pub(crate) fn read(request: Request<Bytes>) -> Result<Call, (Protocol, AwsError)
                     "InvalidAction",
                     format!(
                         "{} is not simulated in the Query protocol: SQS speaks AWS JSON 1.0, SNS \
-                         speaks Query, other services are not simulated",
+                         speaks Query, Kinesis AWS JSON 1.1, other services are not simulated",
                         scope.service
                     ),
                 )));
@@ -169,7 +187,7 @@ pub(crate) fn is_health_probe(request: &Request<Bytes>) -> bool {
 
 pub(crate) fn health() -> Response<Bytes> {
     const BODY: &str = concat!(
-        r#"{"services":{"sns":"running","sqs":"running"},"edition":"fanfare-sim","version":""#,
+        r#"{"services":{"kinesis":"running","sns":"running","sqs":"running"},"edition":"fanfare-sim","version":""#,
         env!("CARGO_PKG_VERSION"),
         r#""}"#
     );

@@ -199,6 +199,7 @@ async fn history(seed: u64) -> Vec<String> {
         fail_entry: probability,
         duplicate: probability,
         expire_receipt: probability,
+        expire_iterator: probability,
         reorder: probability,
     }));
     let mut history = Vec::new();

@@ -7,6 +7,7 @@
 mod common;
 mod delivery;
 mod faults;
+mod kinesis;
 mod policies;
 mod port;
 mod time;

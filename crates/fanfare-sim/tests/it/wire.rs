@@ -169,11 +169,11 @@ async fn what_is_not_spoken_here_is_refused_clearly() {
     let response = sim.handle(query.unwrap()).await.unwrap();
     assert_eq!(response.status().as_u16(), 400);
     assert!(body(&response).contains("SQS speaks AWS JSON 1.0"));
-    let kinesis = Request::post("http://sim.localhost/")
-        .header("authorization", authorization("kinesis"))
-        .header("x-amz-target", "Kinesis_20131202.ListStreams")
+    let other = Request::post("http://sim.localhost/")
+        .header("authorization", authorization("dynamodb"))
+        .header("x-amz-target", "DynamoDB_20120810.ListTables")
         .body(Bytes::from("{}"));
-    let response = sim.handle(kinesis.unwrap()).await.unwrap();
+    let response = sim.handle(other.unwrap()).await.unwrap();
     assert!(body(&response).contains("UnknownOperationException"));
     assert_eq!(sim.requests().total(), 0);
 }

@@ -111,7 +111,7 @@ async fn handle<S: Store>(
                 return Err(HandlerError::retry("in the end"));
             }
         }
-        What::Linger => S::execute(tx, "select pg_sleep(0.5)").await?,
+        What::Linger => S::execute(tx, "select pg_sleep(5)").await?,
     }
     Ok((what == What::Answer).then(|| Happened::new(id, 1)))
 }

@@ -216,7 +216,7 @@ async fn a_handler_that_is_dropped_in_a_statement_is_undone(store: OnPostgres) {
         tower::service_fn(move |call: Call| {
             let handling = tower::ServiceExt::oneshot(inner.clone(), call);
             async move {
-                match tokio::time::timeout(Duration::from_millis(100), handling).await {
+                match tokio::time::timeout(Duration::from_secs(1), handling).await {
                     Ok(handled) => handled,
                     Err(elapsed) => Err(BoxError::from(elapsed)),
                 }

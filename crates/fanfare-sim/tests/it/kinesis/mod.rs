@@ -1,0 +1,4 @@
+//! Kinesis through the real SDK client, under tokio's paused clock.
+
+mod basics;
+mod common;
