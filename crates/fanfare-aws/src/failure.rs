@@ -1,7 +1,7 @@
 //! What an error of AWS means for us.
 
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_smithy_types::error::{metadata::ProvideErrorMetadata, operation::BuildError};
 
 /// A failed request, by what can be done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(crate) struct Failure {
 pub(crate) enum Class {
     /// Time-outs, throttling, broken connections, server errors: it may work later.
     Transient,
-    /// The topic or queue is not there.
+    /// The topic, queue or stream is not there.
     NotFound,
     /// The credentials do not allow it.
     Denied,
@@ -64,6 +64,12 @@ impl Failure {
         let status = if sender_fault { 400 } else { 500 };
         let message = message.unwrap_or_default().into();
         Failure { class: by_code(code, status), code: code.into(), message }
+    }
+
+    /// The SDK could not make a request of it.
+    pub(crate) fn unbuildable(error: BuildError) -> Self {
+        let (code, message) = ("InvalidParameter".into(), error.to_string());
+        Failure { class: Class::Refused, code, message }
     }
 
     pub(crate) fn transient(code: &str, message: &str) -> Self {
@@ -116,6 +122,9 @@ fn by_code(code: &str, status: u16) -> Class {
         | "RequestThrottled"
         | "RequestLimitExceeded"
         | "TooManyRequestsException"
+        | "ProvisionedThroughputExceededException"
+        | "LimitExceededException"
+        | "ResourceInUseException"
         | "SlowDown"
         | "PriorRequestNotComplete"
         | "InternalError"
@@ -152,6 +161,7 @@ mod tests {
             ("KMSThrottlingException", 400, Class::Transient),
             ("ProvisionedThroughputExceededException", 400, Class::Transient),
             ("com.amazonaws.sqs#OverLimit", 403, Class::Transient),
+            ("ProvisionedThroughputExceededException", 400, Class::Transient),
             ("ExpiredToken", 403, Class::Transient),
             ("AWS.SimpleQueueService.NonExistentQueue", 400, Class::NotFound),
             ("QueueDoesNotExist", 400, Class::NotFound),

@@ -1,4 +1,6 @@
-//! What SNS and SQS accept, checked before anything is sent.
+//! What SNS, SQS and Kinesis accept, checked before anything is sent.
+
+use std::borrow::Cow;
 
 use fanfare_core::{Message, PublishError};
 use sha2::{Digest, Sha256};
@@ -23,6 +25,35 @@ pub(crate) const ATTRIBUTES: usize = 10;
 /// Seconds for which a message can be invisible, counted from its receive.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html>
 pub(crate) const VISIBILITY_SECONDS: u64 = 43_200;
+
+/// Records in one `PutRecords`.
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
+pub(crate) const STREAM_RECORDS: usize = 500;
+
+/// Bytes of one `PutRecords`: the records' data and partition keys.
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
+pub(crate) const STREAM_REQUEST_BYTES: usize = 10_485_760;
+
+/// Bytes of a record with its partition key. A stream's `MaxRecordSizeInKiB` may raise it; this is
+/// the default. <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
+pub(crate) const RECORD_BYTES: usize = 1_048_576;
+
+/// Characters of a partition key.
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecordsRequestEntry.html>
+const PARTITION_KEY_CHARACTERS: usize = 256;
+
+/// Records that a shard takes in a second.
+/// <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
+pub(crate) const SHARD_RECORDS_PER_SECOND: usize = 1_000;
+
+/// Bytes, partition keys among them, that a shard takes in a second.
+/// <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
+pub(crate) const SHARD_BYTES_PER_SECOND: usize = 1_048_576;
+
+/// Bytes of an aggregate of events: what the Kinesis Producer Library has by default
+/// (`AggregationMaxSize`), so that consumers get what they are used to. No limit of AWS.
+/// <https://github.com/awslabs/amazon-kinesis-producer/blob/master/java/amazon-kinesis-producer-sample/default_config.properties>
+pub(crate) const AGGREGATE_BYTES: usize = 51_200;
 
 /// Characters of a message group or deduplication id.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
@@ -87,6 +118,21 @@ pub(crate) fn check(message: &Message, bytes: usize) -> Result<(), PublishError>
     Ok(())
 }
 
+/// Refuses a message that is too large for a record with this partition key.
+pub(crate) fn check_record(message: &Message, partition_key: &str) -> Result<(), PublishError> {
+    let size = message.body.len() + partition_key.len();
+    if size <= RECORD_BYTES {
+        return Ok(());
+    }
+    Err(PublishError::OverLimit {
+        tag: message.tag.clone(),
+        what: "its size with partition key",
+        actual: size,
+        limit: RECORD_BYTES,
+        unit: "bytes",
+    })
+}
+
 /// The characters of XML 1.0, which is what both services take.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
 pub(crate) fn is_allowed(c: char) -> bool {
@@ -109,7 +155,20 @@ fn is_attribute_name(name: &str) -> bool {
 pub(crate) fn legal_id(text: &str) -> String {
     let legal =
         (1..=ID_CHARACTERS).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-    if legal { text.into() } else { format!("sha256:{}", hex::encode(Sha256::digest(text))) }
+    if legal { text.into() } else { hashed(text) }
+}
+
+/// The partition key of a message: its key where that is legal, else a hash of it; its id if it has
+/// none, as nothing has to be in order with it. The envelope keeps the original.
+pub(crate) fn partition_key(message: &Message) -> Cow<'_, str> {
+    let key = if message.key.is_empty() { &message.id } else { &message.key };
+    // In UTF-16, as Java counts: never fewer than the characters that are meant.
+    let legal = (1..=PARTITION_KEY_CHARACTERS).contains(&key.encode_utf16().count());
+    if legal { Cow::Borrowed(key) } else { Cow::Owned(hashed(key)) }
+}
+
+fn hashed(text: &str) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(text)))
 }
 
 #[cfg(test)]
@@ -125,6 +184,19 @@ mod tests {
             assert!(hashed.starts_with("sha256:") && hashed.len() == 71, "{illegal}: {hashed}");
         }
         assert_ne!(legal_id("with space"), legal_id("with  space"));
+    }
+
+    #[test]
+    fn a_partition_key_is_the_key_or_a_hash_of_it_or_the_id() {
+        let destination = fanfare_core::Destination::Topic("orders".into());
+        let message = |key: &str| Message::new(destination.clone(), "id-1", "t", key, vec![], "{}");
+        for legal in ["o 1", "schlüssel", &"ü".repeat(256), &"🔑".repeat(128)] {
+            assert_eq!(partition_key(&message(legal)), legal);
+        }
+        for long in ["x".repeat(257), "🔑".repeat(129)] {
+            assert!(partition_key(&message(&long)).starts_with("sha256:"));
+        }
+        assert_eq!(partition_key(&message("")), "id-1");
     }
 
     #[test]

@@ -1,16 +1,19 @@
-//! Publishing to SNS topics, and sending tasks to SQS queues.
+//! Publishing to SNS topics and Kinesis streams, and sending tasks to SQS queues.
 
 mod lane;
+mod left;
+mod stream;
 mod target;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use fanfare_core::{Backoff, Destination, Message, PublishError, PublishReport, Publisher};
-use fanfare_topology::Bindings;
+use fanfare_topology::{Binding, Bindings, Kind};
 use futures_util::future::join_all;
 
 use crate::Aws;
 use lane::Lane;
+use stream::{Stream, Streams};
 use target::Target;
 
 /// Tries per message before it is reported as not accepted: with the back-off below some 6 to 12
@@ -23,6 +26,12 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Between the tries of one message.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+
+/// Batch requests of one call and destination that are under way at once.
+const REQUESTS_AT_ONCE: usize = 4;
+
+/// What became of the message at an index.
+type Outcome = (usize, Result<(), PublishError>);
 
 /// Publishes events to SNS topics and tasks to SQS queues, in batches of up to 10 entries and as
 /// many bytes as the service takes.
@@ -46,13 +55,34 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from
 pub struct AwsPublisher {
     aws: Aws,
     bindings: Bindings,
+    streams: Arc<Streams>,
+}
+
+/// What carries a destination.
+enum Carrier<'a> {
+    Target(Target<'a>),
+    Stream { stream: Arc<Stream>, aggregated: bool },
 }
 
 impl AwsPublisher {
     /// A publisher for the topics and queues that `bindings` names.
     #[must_use]
     pub fn new(aws: Aws, bindings: Bindings) -> Self {
-        AwsPublisher { aws, bindings }
+        AwsPublisher { aws, bindings, streams: Arc::default() }
+    }
+
+    fn carrier(&self, destination: &Destination) -> Carrier<'_> {
+        let AwsPublisher { aws, bindings, streams } = self;
+        match destination {
+            Destination::Queue(service) => Carrier::Target(Target::queue(aws, bindings, service)),
+            Destination::Topic(topic) => match bindings.binding(topic) {
+                Binding::Sns(kind) => Carrier::Target(Target::topic(aws, bindings, topic, kind)),
+                Binding::Kinesis(kinesis) => Carrier::Stream {
+                    stream: streams.stream(aws, bindings.topic_name(topic)),
+                    aggregated: kinesis.is_aggregated(),
+                },
+            },
+        }
     }
 }
 
@@ -62,18 +92,28 @@ impl Publisher for AwsPublisher {
         for (index, message) in batch.iter().enumerate() {
             by_destination.entry(&message.destination).or_default().push(index);
         }
-        let lanes = by_destination.into_iter().map(|(destination, indices)| {
-            let target = Target::of(&self.aws, &self.bindings, destination);
-            Lane::new(target, batch, indices).run()
+        let calls = by_destination.into_iter().map(|(destination, indices)| async move {
+            match self.carrier(destination) {
+                Carrier::Target(target) => Lane::new(target, batch, indices).run().await,
+                Carrier::Stream { stream, aggregated } => {
+                    stream.publish(batch, indices, aggregated).await
+                }
+            }
         });
         let mut outcomes = vec![Err(PublishError::Blocked); batch.len()];
-        for (index, outcome) in join_all(lanes).await.into_iter().flatten() {
+        for (index, outcome) in join_all(calls).await.into_iter().flatten() {
             outcomes[index] = outcome;
         }
         PublishReport::new(outcomes)
     }
 
     fn keeps_order(&self, destination: &Destination) -> bool {
-        Target::of(&self.aws, &self.bindings, destination).is_ordered()
+        match destination {
+            Destination::Queue(service) => self.bindings.task_kind(service) == Kind::Fifo,
+            Destination::Topic(topic) => match self.bindings.binding(topic) {
+                Binding::Sns(kind) => kind == Kind::Fifo,
+                Binding::Kinesis(_) => true,
+            },
+        }
     }
 }

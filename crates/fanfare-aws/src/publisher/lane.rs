@@ -9,19 +9,12 @@ use std::collections::{HashSet, VecDeque};
 
 use fanfare_core::{Message, PublishError};
 use futures_util::{StreamExt, stream};
-use tokio::time::Instant;
 
-use super::{ATTEMPTS, BACKOFF, PATIENCE, target::Target};
+use super::{BACKOFF, Outcome, REQUESTS_AT_ONCE, left::Left, target::Target};
 use crate::{
-    failure::{Class, Failure},
+    failure::Failure,
     limits::{self, BATCH_ENTRIES},
 };
-
-/// Batch requests of one call and destination that are under way at once.
-const REQUESTS_AT_ONCE: usize = 4;
-
-/// What became of the message at an index.
-type Outcome = (usize, Result<(), PublishError>);
 
 pub(super) struct Lane<'a> {
     target: Target<'a>,
@@ -30,25 +23,10 @@ pub(super) struct Lane<'a> {
     done: Vec<Outcome>,
 }
 
-/// A message that is not done.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Left {
-    index: usize,
-    attempts: u32,
-    first_failure: Option<Instant>,
-    /// To be sent in a request of its own: the batch that it was in was refused as a whole.
-    alone: bool,
-}
-
 impl<'a> Lane<'a> {
     pub(super) fn new(target: Target<'a>, batch: &'a [Message], indices: Vec<usize>) -> Self {
-        let left = indices.into_iter().map(|index| Left {
-            index,
-            attempts: 0,
-            first_failure: None,
-            alone: false,
-        });
-        Lane { target, batch, left: left.collect(), done: Vec::new() }
+        let left = indices.into_iter().map(Left::new).collect();
+        Lane { target, batch, left, done: Vec::new() }
     }
 
     pub(super) async fn run(mut self) -> Vec<Outcome> {
@@ -113,31 +91,13 @@ impl<'a> Lane<'a> {
 
     /// Takes a result; gives the message back if it is to be sent again.
     fn settle(&mut self, mut left: Left, result: Result<(), Failure>, alone: bool) -> Option<Left> {
-        let message = &self.batch[left.index];
-        let destination = message.destination.clone();
         let Err(failure) = result else {
             self.done.push((left.index, Ok(())));
             return None;
         };
-        tracing::debug!(%destination, event.id = %message.id, %failure, "not accepted");
-        let tag = message.tag.clone();
-        let error = match failure.class {
-            Class::Transient => {
-                left.attempts += 1;
-                let first_failure = *left.first_failure.get_or_insert_with(Instant::now);
-                if left.attempts < ATTEMPTS && first_failure.elapsed() < PATIENCE {
-                    return Some(left);
-                }
-                let attempts = left.attempts;
-                PublishError::Unavailable { destination, tag, attempts, last: failure.to_string() }
-            }
-            // One entry may have spoiled it for all: each gets its own verdict.
-            Class::Refused if !alone => return Some(Left { alone: true, ..left }),
-            Class::Refused => PublishError::Refused { destination, tag, code: failure.code },
-            Class::NotFound => {
-                PublishError::NotFound { destination, resource: self.target.resource().into() }
-            }
-            Class::Denied => PublishError::Denied { destination, code: failure.code },
+        let message = &self.batch[left.index];
+        let Some(error) = left.fail(failure, message, self.target.resource(), alone) else {
+            return Some(left);
         };
         self.done.push((left.index, Err(error)));
         if self.target.is_ordered() {
@@ -200,7 +160,11 @@ mod tests {
             sizes in prop::collection::vec((1usize..400, any::<bool>()), 0..60),
         ) {
             let round: Vec<_> = (0..sizes.len())
-                .map(|index| Left { index, attempts: 0, first_failure: None, alone: sizes[index].1 && index % 5 == 0 })
+                .map(|index| {
+                    let mut left = Left::new(index);
+                    left.alone = sizes[index].1 && index % 5 == 0;
+                    left
+                })
                 .collect();
             let batches = into_batches(round.clone(), |left| sizes[left.index].0, 1_000);
             let flat: Vec<_> = batches.iter().flatten().copied().collect();

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use aws_sdk_sns::types::{MessageAttributeValue as SnsAttribute, PublishBatchRequestEntry};
 use aws_sdk_sqs::types::{MessageAttributeValue as SqsAttribute, SendMessageBatchRequestEntry};
 use aws_smithy_types::error::operation::BuildError;
-use fanfare_core::{Destination, Message};
-use fanfare_topology::{Binding, Bindings, Kind};
+use fanfare_core::Message;
+use fanfare_topology::{Bindings, Kind};
 
 use crate::{
     Aws,
-    failure::{Class, Failure},
+    failure::Failure,
     limits::{SNS_BYTES, SQS_BYTES, legal_id},
 };
 
@@ -28,21 +28,16 @@ enum Address {
 }
 
 impl<'a> Target<'a> {
-    pub(super) fn of(aws: &'a Aws, bindings: &Bindings, destination: &Destination) -> Self {
-        let (address, kind) = match destination {
-            Destination::Queue(service) => {
-                let kind = bindings.task_kind(service);
-                (Address::QueueUrl(aws.queue_url(&bindings.queue_name(service, kind))), kind)
-            }
-            Destination::Topic(topic) => {
-                let arn = aws.topic_arn(&bindings.topic_name(topic));
-                let kind = match bindings.binding(topic) {
-                    Binding::Sns(kind) => kind,
-                    Binding::Kinesis(_) => Kind::Fifo,
-                };
-                (Address::TopicArn(arn), kind)
-            }
-        };
+    /// A topic on SNS.
+    pub(super) fn topic(aws: &'a Aws, bindings: &Bindings, topic: &str, kind: Kind) -> Self {
+        let address = Address::TopicArn(aws.topic_arn(&bindings.topic_name(topic)));
+        Target { aws, address, kind }
+    }
+
+    /// The queue of a service.
+    pub(super) fn queue(aws: &'a Aws, bindings: &Bindings, service: &str) -> Self {
+        let kind = bindings.task_kind(service);
+        let address = Address::QueueUrl(aws.queue_url(&bindings.queue_name(service, kind)));
         Target { aws, address, kind }
     }
 
@@ -102,7 +97,7 @@ impl<'a> Target<'a> {
         let entries: Result<_, _> = messages.iter().enumerate().map(entry).collect();
         let request = self.aws.sns().publish_batch().topic_arn(arn);
         let request =
-            request.set_publish_batch_request_entries(Some(entries.map_err(unbuildable)?));
+            request.set_publish_batch_request_entries(Some(entries.map_err(Failure::unbuildable)?));
         let answer = request.send().await.map_err(|error| Failure::of(&error))?;
         let accepted = answer.successful().iter().filter_map(|entry| entry.id());
         let failed = answer.failed().iter().map(|entry| {
@@ -131,7 +126,7 @@ impl<'a> Target<'a> {
         };
         let entries: Result<_, _> = messages.iter().enumerate().map(entry).collect();
         let request = self.aws.sqs().send_message_batch().queue_url(url);
-        let request = request.set_entries(Some(entries.map_err(unbuildable)?));
+        let request = request.set_entries(Some(entries.map_err(Failure::unbuildable)?));
         let answer = request.send().await.map_err(|error| Failure::of(&error))?;
         let accepted = answer.successful().iter().map(|entry| entry.id());
         let failed = answer.failed().iter().map(|entry| {
@@ -144,7 +139,3 @@ impl<'a> Target<'a> {
 
 /// Results by entry id.
 type Entries = HashMap<String, Result<(), Failure>>;
-
-fn unbuildable(error: BuildError) -> Failure {
-    Failure { class: Class::Refused, code: "InvalidParameter".into(), message: error.to_string() }
-}
