@@ -22,7 +22,7 @@ use aws_smithy_runtime_api::{
 use aws_smithy_types::config_bag::ConfigBag;
 use fanfare_topology::{Bindings, Kind};
 
-use crate::Queue;
+use crate::{Queue, Stream};
 
 /// How long one request may take; a request that takes longer is taken as failed and tried again.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -170,6 +170,13 @@ impl Aws {
     #[must_use]
     pub fn queue(&self, bindings: &Bindings, service: &str, kind: Kind) -> Queue {
         Queue::new(self.clone(), bindings, service, kind)
+    }
+
+    /// The stream that carries `topic`, as `service` reads it, for a
+    /// [`StreamWorker`](crate::StreamWorker).
+    #[must_use]
+    pub fn stream(&self, bindings: &Bindings, service: &str, topic: &str) -> Stream {
+        Stream::new(self.clone(), bindings, service, topic)
     }
 
     /// How many requests have been sent to AWS, by this value and its clones: what AWS bills.
