@@ -142,6 +142,16 @@ pub enum StreamWorkerError {
         /// Its name on AWS.
         stream: String,
     },
+    /// The consumer for enhanced fan-out does not exist.
+    #[error(
+        "stream `{stream}` has no consumer {consumer_arn}: register it first, or read without enhanced fan-out"
+    )]
+    NoConsumer {
+        /// The stream's name on AWS.
+        stream: String,
+        /// The ARN that was given.
+        consumer_arn: String,
+    },
     /// The credentials do not allow reading the stream.
     #[error("reading stream `{stream}` is denied: {reason}")]
     Denied {
