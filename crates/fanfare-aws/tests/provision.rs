@@ -3,6 +3,16 @@
 
 mod support;
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use aws_smithy_runtime_api::client::{
+    http::{HttpClient, HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
+    orchestrator::{HttpRequest, HttpResponse},
+};
+use aws_smithy_types::body::SdkBody;
 use fanfare_aws::{Aws, Change, ProvisionError, Provisioned, deprovision, provision, retire};
 use fanfare_core::{Delivery, EventType, HandlerError, Router};
 use fanfare_sim::{Fault, Sim};
@@ -362,4 +372,58 @@ async fn a_topic_that_moves_to_kinesis_leaves_its_queues_with_what_is_in_them() 
     assert!(sim.queue_stats("shop-products").is_some());
     // And back again: its dead-letter queue is the same all the time.
     insta::assert_snapshot!(run(&sim, &on(Kind::Standard.into())).await, @"0 changes, 4 resources as they should be");
+}
+
+/// The simulator with a stream that has been set to spread its records over its shards, which is not
+/// simulated, until that is undone.
+#[derive(Debug)]
+struct Spread {
+    sim: SharedHttpConnector,
+    undone: Arc<AtomicBool>,
+}
+
+impl HttpConnector for Spread {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let action = request.headers().get("x-amz-target").unwrap_or_default().to_string();
+        if action.ends_with(".UpdateStreamRecordDistributionStrategy") {
+            let body = String::from_utf8(request.body().bytes().unwrap().to_vec()).unwrap();
+            assert!(
+                body.contains(r#""RecordDistributionStrategy":"USER_PARTITION_KEY""#),
+                "{body}"
+            );
+            self.undone.store(true, Ordering::Relaxed);
+            let answer = HttpResponse::new(200.try_into().unwrap(), SdkBody::empty());
+            return HttpConnectorFuture::ready(Ok(answer));
+        }
+        let answer = self.sim.call(request);
+        let spread =
+            action.ends_with(".DescribeStreamSummary") && !self.undone.load(Ordering::Relaxed);
+        HttpConnectorFuture::new(async move {
+            let mut answer = answer.await?;
+            if spread {
+                let body = String::from_utf8(answer.body().bytes().unwrap().to_vec()).unwrap();
+                let spread = r#""RecordDistributionStrategy":"AUTO","StreamName""#;
+                *answer.body_mut() = SdkBody::from(body.replace(r#""StreamName""#, spread));
+            }
+            Ok(answer)
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_was_set_to_spread_its_records_goes_by_their_keys_again() {
+    let (sim, topology) = (Sim::new(), streamed(Kinesis::on_demand()));
+    run(&sim, &topology).await;
+    let (simulated, undone) = (sim.http_client(), Arc::default());
+    let client = http_client_fn(move |settings, components| {
+        let (sim, undone) = (simulated.http_connector(settings, components), Arc::clone(&undone));
+        SharedHttpConnector::new(Spread { sim, undone })
+    });
+    let config = sim.sdk_config().to_builder().http_client(client).build();
+    let aws = Aws::new(&config, ACCOUNT).unwrap();
+    insta::assert_snapshot!(provision(&aws, &topology).await.unwrap(), @r"
+    updated RecordDistributionStrategy of stream shop-orders
+    1 changes, 5 resources as they should be
+    ");
+    assert!(provision(&aws, &topology).await.unwrap().changes.is_empty());
 }
