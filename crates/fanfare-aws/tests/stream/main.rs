@@ -1,0 +1,7 @@
+//! The worker on a stream, on the simulator under paused time.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../support/stream.rs"]
+mod support;
+
+mod basics;
