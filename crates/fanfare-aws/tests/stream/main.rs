@@ -5,3 +5,8 @@
 mod support;
 
 mod basics;
+mod order;
+mod poison;
+mod reading;
+mod resharding;
+mod transactions;
