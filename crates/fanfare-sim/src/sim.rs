@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
+use aws_smithy_async::time::SharedTimeSource;
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::SdkConfig;
@@ -66,7 +67,8 @@ impl Sim {
     }
 
     /// A configuration for SDK clients on this simulator: region `us-east-1`, account
-    /// `000000000000`, the SDK's own retries and time-outs as they are by default.
+    /// `000000000000`, the simulator's time of day, the SDK's own retries and time-outs as they are by
+    /// default.
     pub fn sdk_config(&self) -> SdkConfig {
         let credentials = Credentials::from_keys("test", "test", None);
         SdkConfig::builder()
@@ -76,6 +78,7 @@ impl Sim {
             .endpoint_url("http://sim.localhost") // never dialled
             .http_client(self.http_client())
             .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+            .time_source(SharedTimeSource::new(self.shared.lock().clock.clone()))
             .build()
     }
 

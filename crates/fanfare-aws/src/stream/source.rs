@@ -3,7 +3,7 @@
 use aws_sdk_kinesis::types::{ChildShard, Record, ShardIteratorType};
 use aws_smithy_types::DateTime;
 use fanfare_core::Checkpoint;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio::time::Instant;
 
 use super::{
@@ -80,7 +80,7 @@ pub(super) async fn trouble(
             Ok(_) | Err(_) => Trouble::Passing(failure),
         },
         (Class::Refused, Some(Checkpoint::At(time)))
-            if Timestamp::now().duration_since(*time) < AHEAD =>
+            if stream.aws.now().duration_since(*time) < AHEAD =>
         {
             Trouble::Passing(failure)
         }

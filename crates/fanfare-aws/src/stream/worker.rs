@@ -109,7 +109,8 @@ pub enum StartAt {
     /// With the oldest record that the stream still keeps.
     #[default]
     Oldest,
-    /// With what comes from now on, by this machine's clock. The moment is stored with the first
+    /// With what comes from now on, by this machine's clock (or the one that the
+    /// SDK's configuration has). The moment is stored with the first
     /// leases, before anything is read: a worker that crashes right after its start, and one that is
     /// started a day later, begin at that moment too.
     Latest,
@@ -263,7 +264,7 @@ impl StreamWorker {
         consumer.check()?;
         let mut settings = Settings::new(match self.start {
             StartAt::Oldest => Checkpoint::Oldest,
-            StartAt::Latest => Checkpoint::At(Timestamp::now()),
+            StartAt::Latest => Checkpoint::At(self.stream.aws.now()),
             StartAt::At(time) => Checkpoint::At(time),
         });
         settings.lease = self.lease;
