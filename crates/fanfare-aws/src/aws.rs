@@ -12,6 +12,7 @@ use aws_config::{
     BehaviorVersion, SdkConfig, retry::RetryConfig,
     stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
 };
+use aws_smithy_async::time::TimeSource;
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::{
@@ -21,8 +22,9 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::config_bag::ConfigBag;
 use fanfare_topology::{Bindings, Kind};
+use jiff::Timestamp;
 
-use crate::Queue;
+use crate::{Queue, Stream};
 
 /// How long one request may take; a request that takes longer is taken as failed and tried again.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -172,10 +174,23 @@ impl Aws {
         Queue::new(self.clone(), bindings, service, kind)
     }
 
+    /// The stream that carries `topic`, as `service` reads it, for a
+    /// [`StreamWorker`](crate::StreamWorker).
+    #[must_use]
+    pub fn stream(&self, bindings: &Bindings, service: &str, topic: &str) -> Stream {
+        Stream::new(self.clone(), bindings, service, topic)
+    }
+
     /// How many requests have been sent to AWS, by this value and its clones: what AWS bills.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.inner.requests.0.load(Ordering::Relaxed)
+    }
+
+    /// The time of day, by the clock of the SDK's configuration.
+    pub(crate) fn now(&self) -> Timestamp {
+        let now = self.inner.config.time_source().unwrap_or_default().now();
+        Timestamp::try_from(now).unwrap_or_else(|_| Timestamp::now())
     }
 
     pub(crate) fn kinesis(&self) -> &aws_sdk_kinesis::Client {

@@ -6,8 +6,10 @@ use aws_sdk_sqs::types::{Message, MessageAttributeValue};
 use aws_smithy_types::Blob;
 use fanfare_core::{Attribute, Attributes, BoxError, DeadLetter, DeadLetterError, DeadLetters};
 
+use fanfare_topology::{Bindings, Kind};
+
 use crate::{
-    Queue,
+    Aws, Queue,
     failure::Failure,
     limits::{ATTRIBUTES, BATCH_ENTRIES, SQS_BYTES, is_allowed, legal_id},
 };
@@ -18,24 +20,43 @@ const REASON: &str = "dead-letter-reason";
 const EVENT_ID: &str = "dead-letter-event-id";
 const RECEIVE_COUNT: &str = "dead-letter-receive-count";
 
+/// Attributes of what comes from a stream: where it stands there.
+pub(crate) const STREAM: &str = "dead-letter-stream";
+pub(crate) const SHARD: &str = "dead-letter-shard";
+pub(crate) const SEQUENCE_NUMBER: &str = "dead-letter-sequence-number";
+
 /// Seconds for which a look into the dead-letter queue waits.
 const LOOK_SECONDS: i32 = 2;
 
 /// Bytes of a reason that are kept.
 const REASON_BYTES: usize = 1_024;
 
-/// Its dead-letter queue, with reason, event id and receive count as attributes.
-impl DeadLetters for Queue {
-    async fn put(&self, letter: DeadLetter<'_>) -> Result<(), DeadLetterError> {
+/// A dead-letter queue of a service.
+#[derive(Clone, Debug)]
+pub(crate) struct DeadLetterQueue {
+    aws: Aws,
+    kind: Kind,
+    url: String,
+}
+
+impl DeadLetterQueue {
+    /// The one behind the queue of `service` of this kind, if it has such a queue.
+    pub(crate) fn new(aws: Aws, bindings: &Bindings, service: &str, kind: Kind) -> Self {
+        let url = aws.queue_url(&bindings.dead_letter_queue_name(service, kind));
+        DeadLetterQueue { aws, kind, url }
+    }
+
+    /// Keeps a letter, with reason, event id and receive count as attributes.
+    pub(crate) async fn put(&self, letter: DeadLetter<'_>) -> Result<(), Failure> {
         let metadata = &letter.delivery.metadata;
         let mut request = self
             .aws
             .sqs()
             .send_message()
-            .queue_url(&self.dead_letter_url)
+            .queue_url(&self.url)
             .message_body(&letter.delivery.body)
-            .set_message_attributes(Some(sdk_attributes(&attributes(&letter))?));
-        if self.is_fifo() {
+            .set_message_attributes(Some(sdk_attributes(&attributes(&letter))));
+        if self.kind == Kind::Fifo {
             // With the event id alone, a second reject within 5 minutes would be swallowed.
             let event_id = letter.event_id.unwrap_or_default();
             let unique = format!("{event_id}/{}/{}", metadata.message_id, metadata.attempt);
@@ -43,12 +64,35 @@ impl DeadLetters for Queue {
                 .message_group_id(legal_id(metadata.group.as_deref().unwrap_or_default()))
                 .message_deduplication_id(legal_id(&unique));
         }
-        let sent = request.send().await;
-        sent.map(drop).map_err(|error| BoxError::from(Failure::of(&error).to_string()).into())
+        request.send().await.map(drop).map_err(|error| Failure::of(&error))
+    }
+
+    /// Looks at up to 10 letters and leaves them there.
+    pub(crate) async fn look(&self) -> Result<Vec<Parked>, DeadLetterError> {
+        let request = self.aws.sqs().receive_message().queue_url(&self.url);
+        let most = i32::try_from(BATCH_ENTRIES).unwrap_or(1);
+        let request = request.max_number_of_messages(most).message_attribute_names("All");
+        // A short poll asks only some of SQS's servers, and may find nothing where there is something.
+        let request = request.visibility_timeout(0).wait_time_seconds(LOOK_SECONDS);
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| not_accepted(&Failure::of(&error)))?;
+        Ok(answer.messages.unwrap_or_default().into_iter().map(Parked::from).collect())
     }
 }
 
-/// A message in a dead-letter queue, as [`Queue::dead_letters`] shows it.
+/// Its dead-letter queue, with reason, event id and receive count as attributes.
+impl DeadLetters for Queue {
+    async fn put(&self, letter: DeadLetter<'_>) -> Result<(), DeadLetterError> {
+        self.dead_letters.put(letter).await.map_err(|failure| not_accepted(&failure))
+    }
+}
+
+pub(crate) fn not_accepted(failure: &Failure) -> DeadLetterError {
+    BoxError::from(failure.to_string()).into()
+}
+
+/// A message in a dead-letter queue, as [`Queue::dead_letters`] and
+/// [`Stream::dead_letters`](crate::Stream::dead_letters) show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Parked {
@@ -56,8 +100,27 @@ pub struct Parked {
     pub reason: Option<String>,
     /// The event's id, where the body could be read that far.
     pub event_id: Option<String>,
-    /// How often it had been received then.
+    /// How often it had been received then; from a stream, how often it had been tried by the worker
+    /// that had its shard last.
     pub receive_count: Option<u32>,
+    /// The shard that it comes from, if it comes from a stream.
+    pub shard_id: Option<String>,
+    /// The sequence number of its record, if it comes from a stream.
+    pub sequence_number: Option<String>,
+}
+
+impl From<Message> for Parked {
+    fn from(message: Message) -> Self {
+        let attributes = message.message_attributes.unwrap_or_default();
+        let text = |name| attributes.get(name).and_then(|a| a.string_value.clone());
+        Parked {
+            reason: text(REASON),
+            event_id: text(EVENT_ID),
+            receive_count: text(RECEIVE_COUNT).and_then(|count| count.parse().ok()),
+            shard_id: text(SHARD),
+            sequence_number: text(SEQUENCE_NUMBER),
+        }
+    }
 }
 
 impl Queue {
@@ -67,23 +130,7 @@ impl Queue {
     /// # Errors
     /// [`DeadLetterError`] if they cannot be read.
     pub async fn dead_letters(&self) -> Result<Vec<Parked>, DeadLetterError> {
-        let request = self.aws.sqs().receive_message().queue_url(&self.dead_letter_url);
-        let most = i32::try_from(BATCH_ENTRIES).unwrap_or(1);
-        let request = request.max_number_of_messages(most).message_attribute_names("All");
-        // A short poll asks only some of SQS's servers, and may find nothing where there is something.
-        let request = request.visibility_timeout(0).wait_time_seconds(LOOK_SECONDS);
-        let answer = request.send().await;
-        let answer = answer.map_err(|error| BoxError::from(Failure::of(&error).to_string()))?;
-        let parked = |message: Message| {
-            let attributes = message.message_attributes.unwrap_or_default();
-            let text = |name| attributes.get(name).and_then(|a| a.string_value.clone());
-            Parked {
-                reason: text(REASON),
-                event_id: text(EVENT_ID),
-                receive_count: text(RECEIVE_COUNT).and_then(|count| count.parse().ok()),
-            }
-        };
-        Ok(answer.messages.unwrap_or_default().into_iter().map(parked).collect())
+        self.dead_letters.look().await
     }
 }
 
@@ -123,18 +170,17 @@ fn plain(text: &str) -> String {
     if plain.is_empty() { "-".into() } else { plain }
 }
 
-fn sdk_attributes(
-    attributes: &Attributes,
-) -> Result<HashMap<String, MessageAttributeValue>, BoxError> {
+fn sdk_attributes(attributes: &Attributes) -> HashMap<String, MessageAttributeValue> {
     let convert = |(name, attribute): (&String, &Attribute)| {
         let builder = MessageAttributeValue::builder().data_type(attribute.data_type());
         let value = match attribute {
             Attribute::Binary { value, .. } => builder.binary_value(Blob::new(value.clone())),
             other => builder.string_value(other.as_str().unwrap_or_default()),
         };
-        Ok((name.clone(), value.build()?))
+        // What it requires is the data type, which is there.
+        Some((name.clone(), value.build().ok()?))
     };
-    attributes.iter().map(convert).collect()
+    attributes.iter().filter_map(convert).collect()
 }
 
 #[cfg(test)]

@@ -44,6 +44,21 @@ impl Failure {
         }
     }
 
+    /// What came on an event stream instead of an event.
+    pub(crate) fn of_event<E, R>(error: &SdkError<E, R>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug,
+    {
+        match error {
+            SdkError::ServiceError(service) => {
+                let code = service.err().code().unwrap_or("no code");
+                Failure::of_entry(code, service.err().message(), false)
+            }
+            other => Failure::transient("the event stream broke", &causes(other)),
+        }
+    }
+
     /// The failure of one entry of a batch.
     pub(crate) fn of_entry(code: &str, message: Option<&str>, sender_fault: bool) -> Self {
         let status = if sender_fault { 400 } else { 500 };
@@ -114,6 +129,7 @@ fn by_code(code: &str, status: u16) -> Class {
         | "PriorRequestNotComplete"
         | "InternalError"
         | "InternalFailure"
+        | "InternalFailureException"
         | "ServiceUnavailable"
         | "RequestTimeout"
         | "QueueDeletedRecently" => Class::Transient,
@@ -140,6 +156,7 @@ mod tests {
             ("ThrottlingException", 400, Class::Transient),
             ("Throttling", 400, Class::Transient),
             ("KMSThrottlingException", 400, Class::Transient),
+            ("ProvisionedThroughputExceededException", 400, Class::Transient),
             ("com.amazonaws.sqs#OverLimit", 403, Class::Transient),
             ("ProvisionedThroughputExceededException", 400, Class::Transient),
             ("ExpiredToken", 403, Class::Transient),

@@ -1,10 +1,11 @@
-//! fanfare on AWS: SNS topics fanned out to SQS queues.
+//! fanfare on AWS: SNS topics fanned out to SQS queues, and Kinesis streams.
 //!
 //! | to … | see |
 //! |---|---|
 //! | connect | [`Aws`] |
 //! | publish | [`AwsPublisher`], under a [`fanfare_core::Emitter`] |
 //! | consume a queue for ever | [`Worker`] |
+//! | consume a stream for ever | [`StreamWorker`] |
 //! | create topics, queues and subscriptions; remove a service's | [`provision`], [`retire`] |
 //!
 //! The SDK's own retries are switched off: there is one retry layer, here, because it has to
@@ -29,4 +30,5 @@ pub use provision::{Change, ProvisionError, Provisioned, deprovision, provision,
 pub use publisher::AwsPublisher;
 pub use queue::Queue;
 pub use signals::interrupted;
+pub use stream::{Hold, StartAt, Stream, StreamWorker, StreamWorkerError};
 pub use worker::{Worker, WorkerError};

@@ -2,7 +2,7 @@
 
 use fanfare_topology::{Bindings, Kind};
 
-use crate::Aws;
+use crate::{Aws, dead_letters::DeadLetterQueue};
 
 /// One queue of one service, with its dead-letter queue: computed, not looked up. Made by
 /// [`Aws::queue`].
@@ -12,15 +12,15 @@ pub struct Queue {
     pub(crate) kind: Kind,
     pub(crate) name: String,
     pub(crate) url: String,
-    pub(crate) dead_letter_url: String,
+    pub(crate) dead_letters: DeadLetterQueue,
 }
 
 impl Queue {
     pub(crate) fn new(aws: Aws, bindings: &Bindings, service: &str, kind: Kind) -> Self {
         let name = bindings.queue_name(service, kind);
         let url = aws.queue_url(&name);
-        let dead_letter_url = aws.queue_url(&bindings.dead_letter_queue_name(service, kind));
-        Queue { aws, kind, name, url, dead_letter_url }
+        let dead_letters = DeadLetterQueue::new(aws.clone(), bindings, service, kind);
+        Queue { aws, kind, name, url, dead_letters }
     }
 
     /// Its name on AWS.

@@ -23,6 +23,7 @@ pub struct Consumer {
     pub(crate) service: HandlerService,
     pub(crate) unknown_tags: Policy,
     pub(crate) undecodable: Policy,
+    pub(crate) unfiltered: bool,
     pub(crate) publisher: Option<Arc<dyn DynPublisher>>,
     pub(crate) inbox: Option<Arc<dyn Inbox>>,
     pub(crate) idempotency: Option<Arc<dyn DynIdempotencyStore>>,
@@ -119,6 +120,7 @@ impl Consumer {
             service,
             unknown_tags,
             undecodable,
+            unfiltered: false,
             publisher: None,
             inbox: None,
             idempotency: None,
@@ -162,6 +164,15 @@ impl Consumer {
     #[must_use]
     pub fn max_attempts(self, attempts: u32) -> Self {
         Consumer { max_attempts: attempts, ..self }
+    }
+
+    /// For a source that brings every event of its topic, whoever it is for, as a stream does: events
+    /// of a family that nobody here handles are let go without a word, whatever
+    /// [`Router::unknown_tags`](crate::Router::unknown_tags) says. Other versions of what is handled
+    /// go by that policy all the same. The host of a stream says this by itself.
+    #[must_use]
+    pub fn unfiltered(self) -> Self {
+        Consumer { unfiltered: true, ..self }
     }
 
     /// Calls `observer` with every delivery and what became of it, just before it is settled: for

@@ -145,6 +145,30 @@ async fn unknown_tags_and_undecodable_bodies_follow_their_policies() {
 }
 
 #[tokio::test]
+async fn where_everything_comes_what_is_for_others_is_let_go_and_other_versions_follow_the_policy()
+{
+    for policy in [Policy::DeadLetter, Policy::Keep] {
+        let bench = Bench::new();
+        let consumer = Router::new("delivery")
+            .on(place)
+            .unknown_tags(policy)
+            .with_state(bench.recorder.clone())
+            .unfiltered();
+        // Its data would not even parse.
+        let paid = r#"{"specversion":"1.0","id":"p-1","source":"orders","type":"shop.orders.OrderPaid.v1","data":{]}"#;
+        let unread = RawDelivery::new(paid, Metadata::new("paid", 1));
+        let newer = placed("o-1").tag("shop.orders.OrderPlaced.v2").raw();
+        let outcomes = bench.run(consumer, vec![unread, newer, placed("o-1").raw()]).await;
+        assert!(matches!(&outcomes[0], Outcome::Ignored(_)), "{:?}", outcomes[0]);
+        match policy {
+            Policy::Keep => assert!(matches!(outcomes[1], Outcome::Failed { .. })),
+            _ => assert!(matches!(outcomes[1], Outcome::DeadLettered(_))),
+        }
+        assert_eq!(outcomes[2], Outcome::Handled { published: 1 });
+    }
+}
+
+#[tokio::test]
 async fn a_duplicate_has_its_effect_once_and_publishes_what_followed_again() {
     let bench = Bench::new();
     let store = MemoryIdempotencyStore::default();

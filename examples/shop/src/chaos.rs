@@ -10,7 +10,9 @@ use anyhow::ensure;
 use fanfare::{aws, sim::Sim};
 use tokio::net::TcpListener;
 
-use crate::{database::Sql, ground::Ground, journal::note, service::SERVICES, shop::Shop};
+use crate::{
+    database::Sql, ground::Ground, journal::note, service::SERVICES, shop::Shop, topology::OrdersOn,
+};
 use process::Process;
 
 /// Whoever was killed had taken messages, which come again after this many seconds.
@@ -43,6 +45,7 @@ impl Chaos {
     pub async fn run<D: Sql>(
         self,
         on: Ground,
+        orders_on: OrdersOn,
         account: Option<&str>,
         region: Option<&str>,
         system: &str,
@@ -58,10 +61,11 @@ impl Chaos {
             }
             other => other,
         };
-        let shop = Shop::<D>::new(on.connect(account, region).await?, system, home);
+        let shop = Shop::<D>::new(on.connect(account, region).await?, system, orders_on, home);
         let topology = shop.topology(&SERVICES[..3]);
         aws::provision(&shop.aws, &topology).await?;
         let mut places = vec!["--on".into(), on.to_string(), "--system".into(), system.into()];
+        places.extend(["--orders-on".into(), orders_on.to_string()]);
         for (name, value) in [("--account", account), ("--region", region)] {
             places.extend(value.iter().flat_map(|value| [name.into(), value.to_string()]));
         }

@@ -8,9 +8,11 @@
 
 mod chaos;
 mod commands;
+mod cost;
 mod database;
 mod ground;
 mod journal;
+mod journeys;
 mod published;
 mod service;
 mod services;
@@ -34,6 +36,7 @@ use crate::{
     ground::Ground,
     service::SERVICES,
     shop::Shop,
+    topology::OrdersOn,
 };
 
 #[derive(Parser)]
@@ -42,6 +45,10 @@ struct Arguments {
     /// Where SNS and SQS are: simulator, localstack, aws, or a URL such as http://127.0.0.1:4566
     #[arg(long, global = true, default_value = "simulator")]
     on: Ground,
+
+    /// What carries the topic `orders`; the other topics are on SNS
+    #[arg(long, global = true, default_value = "sns")]
+    orders_on: OrdersOn,
 
     /// Begins all names on AWS and of schemas, so that several shops can share them
     #[arg(long, global = true, default_value = "shop")]
@@ -95,6 +102,8 @@ enum Command {
     },
     /// Run the services as processes and kill them, over and over: nothing is lost or doubled
     Chaos(chaos::Chaos),
+    /// Compare what a topic costs a month on SNS and on Kinesis
+    Cost(cost::Load),
 }
 
 impl Command {
@@ -136,7 +145,11 @@ fn log(arguments: &Arguments) {
 
 /// Finds the databases, and goes on with those of their kind.
 async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { on, command, .. } = &arguments;
+    let Arguments { on, orders_on, command, .. } = &arguments;
+    if let Some(Command::Cost(load)) = command {
+        load.compare();
+        return Ok(());
+    }
     let on_aws = command.as_ref().is_some_and(Command::needs_aws);
     if on_aws && on.is_ephemeral() {
         bail!(
@@ -146,7 +159,7 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
     }
     if let Some(Command::Provision) = command {
         let aws = on.connect(arguments.account.as_deref(), arguments.region.as_deref()).await?;
-        let topology = topology::topology(&arguments.system, &SERVICES);
+        let topology = topology::topology(&arguments.system, *orders_on, &SERVICES);
         journal::note(aws::provision(&aws, &topology).await?);
         return Ok(());
     }
@@ -184,18 +197,19 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 async fn run<D: Sql>(arguments: Arguments, system: &str, home: D::Home) -> anyhow::Result<()> {
-    let Arguments { on, account, region, command, .. } = arguments;
+    let Arguments { on, orders_on, account, region, command, .. } = arguments;
     let command = match command {
         Some(Command::Place(place)) => return place.run::<D>(&home).await,
         Some(Command::Backlog) => return commands::backlog::<D>(&home).await,
         Some(Command::View { rebuild }) => return commands::view::<D>(&home, rebuild).await,
         Some(Command::Chaos(chaos)) => {
-            return chaos.run::<D>(on, account.as_deref(), region.as_deref(), system, home).await;
+            let (account, region) = (account.as_deref(), region.as_deref());
+            return chaos.run::<D>(on, orders_on, account, region, system, home).await;
         }
         other => other,
     };
     let aws = on.connect(account.as_deref(), region.as_deref()).await?;
-    let shop = Shop::<D>::new(aws, system, home);
+    let shop = Shop::<D>::new(aws, system, orders_on, home);
     match command {
         Some(Command::Run(run)) => commands::run(&shop, &run).await,
         Some(Command::Relay { services }) => commands::relay(&shop, &services).await,

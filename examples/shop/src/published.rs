@@ -1,7 +1,7 @@
 //! The shop's publisher.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -22,6 +22,8 @@ pub struct Published {
 #[derive(Default)]
 struct Sent {
     count: usize,
+    /// Events and their bytes, by topic.
+    sizes: BTreeMap<String, (usize, usize)>,
     last: VecDeque<Message>,
     cut_off: bool,
 }
@@ -33,6 +35,12 @@ impl Published {
 
     pub fn count(&self) -> usize {
         self.sent().count
+    }
+
+    /// How many bytes an event of `topic` had, on average.
+    pub fn mean_bytes(&self, topic: &str) -> u32 {
+        let (events, bytes) = self.sent().sizes.get(topic).copied().unwrap_or_default();
+        u32::try_from(bytes / events.max(1)).unwrap_or(u32::MAX)
     }
 
     /// The message of the event with this id.
@@ -76,7 +84,13 @@ impl Publisher for Published {
         let accepted = batch.iter().zip(report.outcomes()).filter(|(_, outcome)| outcome.is_ok());
         let mut sent = self.sent();
         sent.count += report.published();
-        sent.last.extend(accepted.map(|(message, _)| message.clone()));
+        for (message, _) in accepted {
+            if let Destination::Topic(topic) = &message.destination {
+                let (events, bytes) = sent.sizes.entry(topic.to_string()).or_default();
+                (*events, *bytes) = (*events + 1, *bytes + message.body.len());
+            }
+            sent.last.push_back(message.clone());
+        }
         let surplus = sent.last.len().saturating_sub(KEPT);
         sent.last.drain(..surplus);
         report

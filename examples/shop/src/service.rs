@@ -56,11 +56,12 @@ impl<D: Sql> Service<D> {
             "delivery" => delivery::router::<D::Connection>(),
             _ => recommendation::router::<D::Connection>(),
         };
-        let (tally, second) = (tally.clone(), Duration::from_secs(1));
+        let (tally, service) = (tally.clone(), self.name.clone());
+        let second = Duration::from_secs(1);
         Consumer::from(router)
             .inbox(self.inbox())
             .retry(Backoff::new(second, second * 10))
-            .observe(move |_, outcome| tally.count(outcome))
+            .observe(move |delivery, outcome| tally.note(&service, delivery, outcome))
     }
 
     /// What waits in its outbox: a line, and one for each shard.

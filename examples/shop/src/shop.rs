@@ -15,7 +15,7 @@ use crate::{
     published::Published,
     service::{SERVICES, Service},
     tally::Tally,
-    topology::topology,
+    topology::{OrdersOn, topology},
 };
 
 /// For how long a relay leases its shards: short, so that what a killed one had is soon another's.
@@ -25,6 +25,7 @@ const LEASE: Duration = Duration::from_secs(2);
 pub struct Shop<D: Sql> {
     pub aws: Aws,
     pub system: String,
+    pub orders_on: OrdersOn,
     pub home: D::Home,
     pub tally: Tally,
     pub published: Published,
@@ -32,12 +33,13 @@ pub struct Shop<D: Sql> {
 }
 
 impl<D: Sql> Shop<D> {
-    pub fn new(aws: Aws, system: &str, home: D::Home) -> Self {
-        let bindings = topology(system, &SERVICES).bindings();
+    pub fn new(aws: Aws, system: &str, orders_on: OrdersOn, home: D::Home) -> Self {
+        let bindings = topology(system, orders_on, &SERVICES).bindings();
         Shop {
             published: Published::new(AwsPublisher::new(aws.clone(), bindings.clone())),
             aws,
             system: system.into(),
+            orders_on,
             home,
             tally: Tally::default(),
             bindings,
@@ -46,7 +48,7 @@ impl<D: Sql> Shop<D> {
 
     /// The shop with these of its services.
     pub fn topology(&self, services: &[&str]) -> Topology {
-        topology(&self.system, services)
+        topology(&self.system, self.orders_on, services)
     }
 
     pub async fn open(&self, service: &str) -> anyhow::Result<Service<D>> {

@@ -34,13 +34,21 @@ pub async fn tell<D: Sql>(shop: Shop<D>) -> anyhow::Result<()> {
 
 async fn play<D: Sql>(shop: &Shop<D>) -> anyhow::Result<()> {
     let mut story = Story::new(shop).await?;
-    scene("1. Provisioning: a topic per publisher, a queue and a dead-letter queue per service");
+    let orders = shop.orders_on;
+    scene(orders.either(
+        "1. Provisioning: a topic per publisher, a queue and a dead-letter queue per service",
+        "1. Provisioning: a stream for orders, a topic per other publisher, a queue for who listens to \
+         one, and a dead-letter queue per service",
+    ));
     story.provision(&SERVICES[..3]).await?;
     scene(
         "2. Three services: each order reduces stock and starts a delivery, and neither knows the other",
     );
     story.three_services().await?;
-    scene("3. Delivery stops while orders keep coming; then it catches up from its queue");
+    scene(orders.either(
+        "3. Delivery stops while orders keep coming; then it catches up from its queue",
+        "3. Delivery stops while orders keep coming; then it reads on from where it was",
+    ));
     story.one_stops().await?;
     scene("4. A malformed message is parked with its reason; its neighbours are handled");
     story.one_is_malformed().await?;

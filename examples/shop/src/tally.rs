@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use fanfare::Outcome;
+use fanfare::{Outcome, RawDelivery};
 use tokio::{sync::watch, time::timeout};
+
+use crate::journeys::Journeys;
 
 /// Counts of outcomes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -14,39 +16,46 @@ pub struct Counts {
     pub duplicates: usize,
     pub retried: usize,
     pub rejected: usize,
+    /// Not begun: behind one that failed, or because the service was stopping.
+    pub held_back: usize,
 }
 
-/// Counts that can be waited for.
+/// Counts that can be waited for, and the order in which things were handled.
 #[derive(Clone)]
-pub struct Tally(watch::Sender<Counts>);
+pub struct Tally {
+    counts: watch::Sender<Counts>,
+    pub journeys: Journeys,
+}
 
 impl Default for Tally {
     fn default() -> Self {
-        Tally(watch::Sender::new(Counts::default()))
+        Tally { counts: watch::Sender::new(Counts::default()), journeys: Journeys::default() }
     }
 }
 
 impl Tally {
-    pub fn count(&self, outcome: &Outcome) {
-        self.0.send_modify(|counts| {
+    pub fn note(&self, service: &str, delivery: &RawDelivery, outcome: &Outcome) {
+        self.journeys.note(service, delivery, outcome);
+        self.counts.send_modify(|counts| {
             counts.delivered += 1;
             match outcome {
                 Outcome::Handled { .. } => counts.handled += 1,
                 Outcome::Duplicate => counts.duplicates += 1,
                 Outcome::DeadLettered(_) => counts.rejected += 1,
                 Outcome::Failed { .. } => counts.retried += 1,
+                Outcome::Blocked { .. } | Outcome::Released => counts.held_back += 1,
                 _ => {}
             }
         });
     }
 
     pub fn counts(&self) -> Counts {
-        *self.0.borrow()
+        *self.counts.borrow()
     }
 
     /// Waits until the counts are as `done` wants them; fails after a minute.
     pub async fn until(&self, what: &str, done: impl FnMut(&Counts) -> bool) -> anyhow::Result<()> {
-        let mut receiver = self.0.subscribe();
+        let mut receiver = self.counts.subscribe();
         let waited = timeout(Duration::from_secs(60), receiver.wait_for(done)).await;
         match waited {
             Ok(_) => Ok(()),

@@ -35,8 +35,8 @@ pub struct GiftWrapWanted {
 
 /// What the view wants to know of a delivery.
 #[derive(EventType, Deserialize)]
-#[event(type = "shop.orders.OrderDispatched.v1", topic = "orders")]
-pub struct OrderDispatched {
+#[event(type = "shop.orders.OrderShipped.v1", topic = "orders")]
+pub struct OrderShipped {
     pub order_id: String,
     pub delivery_id: String,
 }
@@ -61,7 +61,7 @@ pub trait OrderViews: Send + 'static {
     fn set_delivery(
         &mut self,
         table: &str,
-        order: &OrderDispatched,
+        order: &OrderShipped,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// The last `limit` rows as text, and how many there are in all, and how many on their way.
@@ -99,10 +99,10 @@ async fn wanted<V: OrderViews>(
     Ok(view.set_gift(&table, &order.event.order_id).await?)
 }
 
-async fn dispatched<V: OrderViews>(
+async fn shipped<V: OrderViews>(
     table: Table,
     view: &mut V,
-    order: Delivery<OrderDispatched>,
+    order: Delivery<OrderShipped>,
 ) -> Result<(), HandlerError> {
     Ok(view.set_delivery(&table, &order.event).await?)
 }
@@ -138,7 +138,7 @@ impl<D: Sql> View for ShopView<D> {
         Router::new("view")
             .on_tx(placed::<D::Connection>)
             .on_tx(wanted::<D::Connection>)
-            .on_tx(dispatched::<D::Connection>)
+            .on_tx(shipped::<D::Connection>)
             .with_state(table(generation).into())
     }
 

@@ -32,7 +32,8 @@ fn stdout(output: &Output) -> String {
 }
 
 /// What the story says in the end on the simulator, where nothing comes more often than it has to.
-const SUMMARY: &str = "published 66, delivered 56: handled 49, duplicates 3, retried 2, rejected 2";
+const SUMMARY: &str =
+    "published 82, delivered 103: handled 95, duplicates 4, retried 2, rejected 2";
 
 /// Runs what has to end well, and gives what it said.
 fn told(arguments: &[&str]) -> String {
@@ -50,12 +51,14 @@ fn the_story_on_the_simulator_and_sqlite_ends_well() {
         "delivery       stopped",
         "delivery       starts again",
         "missing field `order_id`",
-        "orders         6 events wait in its outbox",
+        "orders         9 events wait in its outbox",
         "each order's events went out in their order",
-        "recommendation was told of 12 past orders",
+        "recommendation was told of 24 past events of 12 orders",
         "removed subscription of shop-products to shop-orders",
         "view           made anew as generation 2, in place of 1",
         SUMMARY,
+        "such sequences were out of order: a standard topic promises none",
+        "Kinesis, shards, aggregated",
         "16 orders: each reduced stock once while there was one, has one delivery, and is on its way",
     ] {
         assert!(text.contains(line), "`{line}` is missing in:\n{text}");
@@ -108,6 +111,20 @@ fn a_folder_with_a_past_is_left_alone() {
         let output = run(&[&["--data", path], command].concat());
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && text.contains("a shop with a past"), "{text}");
+    }
+}
+
+#[test]
+fn what_a_topic_costs_is_told_for_any_load() {
+    let text = told(&["cost", "--events-per-second", "1000", "--services", "10", "--bytes", "300"]);
+    for line in [
+        "1000 events/s of 300 bytes, 10 services listen",
+        // 2,628 million events: a publish, and ten times a receive and a delete.
+        "SNS + SQS, an event in a request     1314.00  21024.00      0.00  22338.00",
+        // Its two shards give twice 2 MiB a second.
+        "Kinesis, shards, aggregated             0.43      0.00     21.90     22.33",
+    ] {
+        assert!(text.contains(line), "`{line}` is missing in:\n{text}");
     }
 }
 
@@ -214,7 +231,7 @@ async fn services_run_as_processes_of_their_own() {
         assert!(run(&["place", "--orders", "6", "--name", "a"]).status.success());
         assert!(run(&["place", "--orders", "6", "--name", "a"]).status.success());
         let backlog = stdout(&run(&["backlog"]));
-        assert!(backlog.contains("orders         6 events wait in its outbox"), "{backlog}");
+        assert!(backlog.contains("orders         12 events wait in its outbox"), "{backlog}");
 
         // Two with relays of their own, and one whose relay is another process.
         let services = [
@@ -227,7 +244,7 @@ async fn services_run_as_processes_of_their_own() {
         services[1].wait_for("reduced to", 6);
         services[2].wait_for("started", 6);
         let told = stdout(&run(&["replay", "recommendation"]));
-        assert!(told.contains("6 past events, and 0 that it knew: told of all"), "{told}");
+        assert!(told.contains("12 past events, and 0 that it knew: told of all"), "{told}");
         let view = stdout(&run(&["view"]));
         assert!(view.contains("6 orders, 6 on their way"), "{view}");
         let view = stdout(&run(&["view", "--rebuild"]));

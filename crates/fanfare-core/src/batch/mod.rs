@@ -53,6 +53,8 @@ enum Content {
     /// Nothing that anybody here can handle: what to do with it, why, and the event's id if that
     /// could be read.
     Refused(Policy, Reason, Option<String>),
+    /// An event for others, from a source that brings everything.
+    Unrelated(Reason),
 }
 
 impl Consumer {
@@ -105,6 +107,12 @@ impl Consumer {
             }
         };
         let envelope = opened.envelope();
+        let decoder = self.decoder(&envelope.tag);
+        if self.unfiltered
+            && let Err(reason @ Reason::UnknownTag { handled: None, .. }) = decoder
+        {
+            return (Content::Unrelated(reason), Span::none());
+        }
         let span = tracing::info_span!(
             "handle",
             consumer = &*self.name,
@@ -114,7 +122,7 @@ impl Consumer {
             attempt = delivery.metadata.attempt,
         );
         let id = Some(envelope.id.clone());
-        let decode = match self.decoder(&envelope.tag) {
+        let decode = match decoder {
             Ok(decode) => decode,
             Err(reason) => return (Content::Refused(self.unknown_tags, reason, id), span),
         };

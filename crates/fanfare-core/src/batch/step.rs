@@ -24,6 +24,10 @@ impl Step<'_> {
         match content {
             Content::Call(call) => self.admit(call).await,
             Content::Refused(policy, reason, id) => self.apply(policy, reason, id.as_deref()).await,
+            Content::Unrelated(reason) => {
+                tracing::debug!(message_id = %self.delivery.metadata.message_id, %reason, "not for us");
+                Outcome::Ignored(reason)
+            }
         }
     }
 

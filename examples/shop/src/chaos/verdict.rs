@@ -37,8 +37,8 @@ pub(super) async fn reached<D: Sql>(
 ) -> anyhow::Result<Verdict> {
     let deadline = Instant::now() + patience;
     let count = i64::from(orders);
-    // Each order has been placed and dispatched, and its history says so.
-    let logged = u64::from(orders) * 2;
+    // Each order has been placed, paid and shipped, and its history says so.
+    let logged = u64::from(orders) * 3;
     let wanted =
         Verdict { on_their_way: orders, reductions: count, deliveries: count, logged, waiting: 0 };
     loop {

@@ -16,6 +16,13 @@ pub struct OrderPlaced {
     pub order_id: String,
 }
 
+/// An order is paid: nothing is to be collected at the door.
+#[derive(EventType, Deserialize)]
+#[event(type = "shop.orders.OrderPaid.v1", topic = "orders")]
+pub struct OrderPaid {
+    pub order_id: String,
+}
+
 /// A delivery is on its way.
 #[derive(Debug, Event, Serialize)]
 #[event(type = "shop.delivery.DeliveryStarted.v1", topic = "deliveries", key = order_id)]
@@ -33,6 +40,9 @@ pub trait Deliveries: Send + 'static {
         delivery_id: &str,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Notes that an order is paid.
+    fn paid(&mut self, order_id: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// How many an order has.
     fn of(&mut self, order_id: &str) -> impl Future<Output = Result<i64, StoreError>> + Send;
 }
@@ -48,8 +58,15 @@ async fn start_delivery<S: Deliveries>(
     Ok(DeliveryStarted { order_id, delivery_id })
 }
 
+async fn note_payment<S: Deliveries>(
+    deliveries: &mut S,
+    order: Delivery<OrderPaid>,
+) -> Result<(), HandlerError> {
+    Ok(deliveries.paid(&order.event.order_id).await?)
+}
+
 pub fn router<S: Deliveries>() -> Router {
-    Router::new("delivery").on_tx(start_delivery::<S>)
+    Router::new("delivery").on_tx(start_delivery::<S>).on_tx(note_payment::<S>)
 }
 
 #[cfg(test)]

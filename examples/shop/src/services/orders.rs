@@ -24,6 +24,13 @@ pub struct OrderPlaced {
     pub quantity: u32,
 }
 
+/// A customer has paid for an order.
+#[derive(Debug, Clone, Event, Serialize)]
+#[event(type = "shop.orders.OrderPaid.v1", topic = "orders", key = order_id)]
+pub struct OrderPaid {
+    pub order_id: String,
+}
+
 /// A customer wants an order wrapped as a gift.
 #[derive(Debug, Clone, Event, Serialize)]
 #[event(type = "shop.orders.GiftWrapWanted.v1", topic = "orders", key = order_id)]
@@ -31,11 +38,11 @@ pub struct GiftWrapWanted {
     pub order_id: String,
 }
 
-/// An order has left the house. Of interest to nobody yet, but part of the order's history: so that
-/// history has all of it, in one order, also what others did.
+/// An order has left the house. Part of its history: so that history has all of it, in one order, also
+/// what others did.
 #[derive(Debug, Clone, Event, Serialize)]
-#[event(type = "shop.orders.OrderDispatched.v1", topic = "orders", key = order_id)]
-pub struct OrderDispatched {
+#[event(type = "shop.orders.OrderShipped.v1", topic = "orders", key = order_id)]
+pub struct OrderShipped {
     pub order_id: String,
     pub delivery_id: String,
 }
@@ -65,7 +72,7 @@ pub trait Orders: Send + 'static {
     fn wrap(&mut self, order_id: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Notes that an order is on its way; false if there is no such order.
-    fn dispatch(
+    fn ship(
         &mut self,
         order_id: &str,
         delivery_id: &str,
@@ -89,19 +96,25 @@ impl<D: Sql> OrderBook<D> {
         OrderBook { store, outbox }
     }
 
-    /// Places an order: notes it, and in the same transaction records that the world is to be told.
-    /// Gives the event's id; none if the order was placed before. AWS is not asked.
+    /// Places an order, which the customer pays at once: notes it, and in the same transaction records
+    /// what the world is to be told, in this order. Gives the first event's id; none if the order was
+    /// placed before. AWS is not asked.
     pub async fn place(&self, order: &OrderPlaced) -> Result<Option<String>, RecordError> {
         let mut tx = self.store.begin().await?;
         if !tx.add(order).await? {
             return Ok(None);
         }
         let event_id = self.outbox.record(&mut *tx, order).await?;
+        let paid = OrderPaid { order_id: order.order_id.clone() };
+        self.outbox.record(&mut *tx, &paid).await?;
         tx.commit().await.map_err(StoreError::from)?;
         // Only now is there something for the relay to find.
         self.outbox.wake();
         let OrderPlaced { order_id, product_id, quantity } = order;
-        journal::say("orders", format_args!("{order_id} placed: {quantity} × {product_id}"));
+        journal::say(
+            "orders",
+            format_args!("{order_id} placed and paid: {quantity} × {product_id}"),
+        );
         Ok(Some(event_id))
     }
 
@@ -122,13 +135,13 @@ impl<D: Sql> OrderBook<D> {
 async fn follow<S: Orders>(
     orders: &mut S,
     started: Delivery<DeliveryStarted>,
-) -> Result<OrderDispatched, HandlerError> {
+) -> Result<OrderShipped, HandlerError> {
     let DeliveryStarted { order_id, delivery_id } = started.event;
-    if !orders.dispatch(&order_id, &delivery_id).await? {
+    if !orders.ship(&order_id, &delivery_id).await? {
         return Err(HandlerError::reject("no such order"));
     }
     journal::say("orders", format_args!("{order_id} is on its way with {delivery_id}"));
-    Ok(OrderDispatched { order_id, delivery_id })
+    Ok(OrderShipped { order_id, delivery_id })
 }
 
 pub fn router<S: Orders>() -> Router {

@@ -18,12 +18,33 @@ pub struct OrderPlaced {
     pub quantity: u32,
 }
 
+/// An order is paid: what it took is sold.
+#[derive(EventType, Deserialize)]
+#[event(type = "shop.orders.OrderPaid.v1", topic = "orders")]
+pub struct OrderPaid {
+    pub order_id: String,
+}
+
+/// An order is on its way: what it took is no longer in the house.
+#[derive(EventType, Deserialize)]
+#[event(type = "shop.orders.OrderShipped.v1", topic = "orders")]
+pub struct OrderShipped {
+    pub order_id: String,
+}
+
 /// There is less of a product than before.
 #[derive(Debug, Event, Serialize)]
 #[event(type = "shop.products.StockReduced.v1", topic = "products", key = product_id)]
 pub struct StockReduced {
     pub product_id: String,
     pub left: i64,
+}
+
+/// What has become of what an order took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    Sold,
+    Gone,
 }
 
 /// How much there is of each product.
@@ -35,6 +56,13 @@ pub trait Stock: Send + 'static {
         product_id: &str,
         quantity: u32,
     ) -> impl Future<Output = Result<Option<i64>, StoreError>> + Send;
+
+    /// Notes that what an order took is sold, or gone.
+    fn mark(
+        &mut self,
+        order_id: &str,
+        mark: Mark,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// How much is left of a product; none if it is not sold here.
     fn left(
@@ -71,8 +99,24 @@ async fn reduce_stock<S: Stock>(
     Ok(StockReduced { product_id, left })
 }
 
+/// This and the next do not mind which of an order's events they see first: a standard topic keeps no
+/// order.
+async fn mark_sold<S: Stock>(
+    stock: &mut S,
+    order: Delivery<OrderPaid>,
+) -> Result<(), HandlerError> {
+    Ok(stock.mark(&order.event.order_id, Mark::Sold).await?)
+}
+
+async fn mark_gone<S: Stock>(
+    stock: &mut S,
+    order: Delivery<OrderShipped>,
+) -> Result<(), HandlerError> {
+    Ok(stock.mark(&order.event.order_id, Mark::Gone).await?)
+}
+
 pub fn router<S: Stock>() -> Router {
-    Router::new("products").on_tx(reduce_stock::<S>)
+    Router::new("products").on_tx(reduce_stock::<S>).on_tx(mark_sold::<S>).on_tx(mark_gone::<S>)
 }
 
 #[cfg(test)]
@@ -96,6 +140,10 @@ mod tests {
                 *left -= i64::from(quantity);
                 *left
             }))
+        }
+
+        async fn mark(&mut self, _: &str, _: Mark) -> Result<(), StoreError> {
+            unreachable!("nothing was paid or sent")
         }
 
         async fn left(&mut self, product_id: &str) -> Result<Option<i64>, StoreError> {

@@ -1,5 +1,5 @@
-//! The recommendation service: knows what was ordered, and recommends what sells best. It may come
-//! when the others have been at work for years.
+//! The recommendation service: knows what was ordered and paid, and recommends what sells best. It may
+//! come when the others have been at work for years.
 
 mod store;
 
@@ -19,6 +19,13 @@ pub struct OrderPlaced {
     pub quantity: u32,
 }
 
+/// An order is paid: now it counts.
+#[derive(EventType, Deserialize)]
+#[event(type = "shop.orders.OrderPaid.v1", topic = "orders")]
+pub struct OrderPaid {
+    pub order_id: String,
+}
+
 /// What was ordered.
 pub trait Purchases: Send + 'static {
     /// Remembers what an order asks for.
@@ -27,10 +34,13 @@ pub trait Purchases: Send + 'static {
         order: &OrderPlaced,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Notes that an order is paid.
+    fn paid(&mut self, order_id: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// How often an order is remembered.
     fn known(&mut self, order_id: &str) -> impl Future<Output = Result<i64, StoreError>> + Send;
 
-    /// What sells best, and how much of it was ordered.
+    /// What sells best, and how much of it was paid for.
     fn best(&mut self) -> impl Future<Output = Result<Option<(String, i64)>, StoreError>> + Send;
 }
 
@@ -46,6 +56,13 @@ async fn remember<S: Purchases>(
     Ok(())
 }
 
+async fn count<S: Purchases>(
+    purchases: &mut S,
+    order: Delivery<OrderPaid>,
+) -> Result<(), HandlerError> {
+    Ok(purchases.paid(&order.event.order_id).await?)
+}
+
 pub fn router<S: Purchases>() -> Router {
-    Router::new("recommendation").on_tx(remember::<S>)
+    Router::new("recommendation").on_tx(remember::<S>).on_tx(count::<S>)
 }

@@ -21,24 +21,26 @@ impl<D: Sql> Story<'_, D> {
             self.start(service);
         }
         self.place(&[("mug", 2), ("teapot", 1), ("kettle", 1)]).await?;
-        // Products and delivery handle each order, orders each delivery: three for each.
-        self.handled("three orders", 9).await
+        // Of each order products handles that it is placed, paid and shipped, delivery the first two,
+        // and orders handles the delivery: six for each.
+        self.handled("three orders", 18).await
     }
 
     pub(super) async fn one_stops(&mut self) -> anyhow::Result<()> {
         self.stop("delivery").await?;
         say("delivery", "stopped");
         self.place(&[("mug", 1), ("teapot", 2), ("mug", 3)]).await?;
-        self.handled("stock for three more orders", 3).await?;
+        self.handled("stock for three more orders", 6).await?;
         let mut started = 0;
         for placed in &self.placed {
             let mut deliveries = self.services["delivery"].store.read().await?;
             started += deliveries.of(&placed.order.order_id).await?;
         }
         ensure!(started == 3, "a stopped service handled something");
-        say("delivery", "starts again: three orders wait in its queue");
+        let place = self.shop.orders_on.either("its queue", "the stream");
+        say("delivery", format_args!("starts again: three orders wait in {place}"));
         self.start("delivery");
-        self.handled("the deliveries that waited", 6).await
+        self.handled("the deliveries that waited", 12).await
     }
 
     pub(super) async fn one_is_malformed(&mut self) -> anyhow::Result<()> {
@@ -54,7 +56,7 @@ impl<D: Sql> Story<'_, D> {
         self.shop.published.publish(&[malformed]).await.into_result()?;
         self.place(&[("mug", 1)]).await?;
 
-        self.handled("the neighbours", 6).await?;
+        self.handled("the neighbours", 12).await?;
         self.shop.tally.until("the broken one", |counts| counts.rejected >= 2).await?;
         for service in ["products", "delivery"] {
             let parked = self.shop.queue(service).dead_letters().await?;

@@ -36,7 +36,7 @@ impl<D: Sql> Story<'_, D> {
         let lag = projection.lag().await?;
         let age = lag.time.as_secs_f64();
         say("view", format_args!("is {} events behind, the oldest for {age:.3} s", lag.events));
-        self.handled("an order that the view follows", 3).await?;
+        self.handled("an order that the view follows", 5).await?;
         self.drained().await?;
         caught_up(&projection).await?;
 

@@ -4,13 +4,16 @@ use anyhow::ensure;
 
 use super::Story;
 use crate::{
+    cost::Load,
     database::Sql,
-    journal::note,
+    journal::{note, scene},
+    journeys::told,
     services::{
         delivery::Deliveries,
         orders::{Orders, Status},
         products::Stock,
     },
+    topology::OrdersOn,
 };
 
 impl<D: Sql> Story<'_, D> {
@@ -21,18 +24,24 @@ impl<D: Sql> Story<'_, D> {
         }
         let counts = self.shop.tally.counts();
         note(format_args!(
-            "published {}, delivered {}: handled {}, duplicates {}, retried {}, rejected {}",
+            "published {}, delivered {}: handled {}, duplicates {}, retried {}, rejected {}, \
+             held back {}",
             self.shop.published.count(),
             counts.delivered,
             counts.handled,
             counts.duplicates,
             counts.retried,
             counts.rejected,
+            counts.held_back,
         ));
         note(format_args!("requests to AWS: {}", self.shop.aws.requests()));
         ensure!(
             counts.delivered
-                == counts.handled + counts.duplicates + counts.retried + counts.rejected,
+                == counts.handled
+                    + counts.duplicates
+                    + counts.retried
+                    + counts.rejected
+                    + counts.held_back,
             "a delivery has no outcome: {counts:?}"
         );
         ensure!(counts.handled == self.handled, "{} were to be handled: {counts:?}", self.handled);
@@ -51,7 +60,41 @@ impl<D: Sql> Story<'_, D> {
             "{} orders: each reduced stock once while there was one, has one delivery, and is on its way",
             self.placed.len()
         ));
+        self.sequences()?;
+        self.costs();
         Ok(())
+    }
+
+    /// Shows in which order services handled the events of the first order that had to be tried again,
+    /// and fails if any order's came out of order where the topic keeps it.
+    fn sequences(&self) -> anyhow::Result<()> {
+        let journeys = self.shop.tally.journeys.all();
+        let tried = self.placed.iter().find(|placed| placed.order.product_id == "kettle");
+        let shown = tried.map(|placed| placed.order.order_id.as_str()).unwrap_or_default();
+        for (_, service, steps) in journeys.iter().filter(|(order, ..)| order == shown) {
+            note(format_args!("{shown} in {service}: {}", told(steps)));
+        }
+        let astray: Vec<_> = journeys.iter().filter(|(.., steps)| !steps.is_sorted()).collect();
+        let (astray, all) = match self.shop.orders_on {
+            OrdersOn::Kinesis => {
+                ensure!(astray.is_empty(), "handled out of order: {astray:?}");
+                return Ok(note("every service handled the events of each order in their order"));
+            }
+            OrdersOn::Sns => (astray.len(), journeys.len()),
+        };
+        note(format_args!(
+            "{astray} of {all} such sequences were out of order: a standard topic promises none \
+             (--orders-on kinesis keeps it), and these handlers do not need it"
+        ));
+        Ok(())
+    }
+
+    /// What the topic of orders would cost with more to do.
+    fn costs(&self) {
+        scene("What the topic of orders would cost");
+        let bytes = self.shop.published.mean_bytes("orders");
+        Load { events_per_second: 100.0, services: 3, bytes }.compare();
+        note("other loads: shop cost --help");
     }
 
     /// That all happened to an order that should, once; gives what it took from the stock.

@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, query, query_as};
 
-use super::{Look, OrderDispatched, OrderPlaced, OrderViews};
+use super::{Look, OrderPlaced, OrderShipped, OrderViews};
 use crate::{database::on_both, services::StoreError};
 
 /// Makes the table of a generation.
@@ -38,7 +38,7 @@ on_both! {
         async fn set_delivery(
             &mut self,
             table: &str,
-            order: &OrderDispatched,
+            order: &OrderShipped,
         ) -> Result<(), StoreError> {
             let update = format!("update {table} set delivery_id = $1 where order_id = $2");
             query(AssertSqlSafe(update))

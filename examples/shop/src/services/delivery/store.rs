@@ -8,7 +8,8 @@ use crate::database::on_both;
 /// Nothing makes deliveries unique, so that an effect that happened twice would be seen.
 pub const TABLES: &str = "
     create table if not exists deliveries (delivery_id text not null, order_id text not null);
-    create index if not exists deliveries_of_an_order on deliveries (order_id);";
+    create index if not exists deliveries_of_an_order on deliveries (order_id);
+    create table if not exists payments (order_id text not null);";
 
 on_both! {
     impl Deliveries {
@@ -18,6 +19,11 @@ on_both! {
                 .bind(order_id)
                 .execute(self)
                 .await?;
+            Ok(())
+        }
+
+        async fn paid(&mut self, order_id: &str) -> Result<(), StoreError> {
+            sqlx::query("insert into payments values ($1)").bind(order_id).execute(self).await?;
             Ok(())
         }
 

@@ -30,7 +30,7 @@ on_both! {
             Ok(wrapped.bind(order_id).execute(self).await?.rows_affected() == 1)
         }
 
-        async fn dispatch(
+        async fn ship(
             &mut self,
             order_id: &str,
             delivery_id: &str,

@@ -2,7 +2,7 @@
 
 use sqlx::query_as;
 
-use super::{Stock, StoreError};
+use super::{Mark, Stock, StoreError};
 use crate::database::on_both;
 
 /// A thousand of each product to begin with. Nothing makes reductions unique, so that an effect that
@@ -13,7 +13,8 @@ pub const TABLES: &str = "
         on conflict do nothing;
     create table if not exists reductions (
         order_id text not null, product_id text not null, quantity bigint not null);
-    create index if not exists reductions_of_an_order on reductions (order_id);";
+    create index if not exists reductions_of_an_order on reductions (order_id);
+    create table if not exists marks (order_id text not null, mark text not null);";
 
 on_both! {
     impl Stock {
@@ -39,6 +40,16 @@ on_both! {
                 .execute(self)
                 .await?;
             Ok(Some(left))
+        }
+
+        async fn mark(&mut self, order_id: &str, mark: Mark) -> Result<(), StoreError> {
+            let mark = match mark {
+                Mark::Sold => "sold",
+                Mark::Gone => "gone",
+            };
+            let marked = sqlx::query("insert into marks values ($1, $2)").bind(order_id).bind(mark);
+            marked.execute(self).await?;
+            Ok(())
         }
 
         async fn left(&mut self, product_id: &str) -> Result<Option<i64>, StoreError> {

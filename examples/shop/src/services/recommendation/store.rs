@@ -9,7 +9,8 @@ use crate::database::on_both;
 pub const TABLES: &str = "
     create table if not exists purchases (
         order_id text not null, product_id text not null, quantity bigint not null);
-    create index if not exists purchases_of_an_order on purchases (order_id);";
+    create index if not exists purchases_of_an_order on purchases (order_id);
+    create table if not exists payments (order_id text not null);";
 
 on_both! {
     impl Purchases {
@@ -23,6 +24,11 @@ on_both! {
             Ok(())
         }
 
+        async fn paid(&mut self, order_id: &str) -> Result<(), StoreError> {
+            sqlx::query("insert into payments values ($1)").bind(order_id).execute(self).await?;
+            Ok(())
+        }
+
         async fn known(&mut self, order_id: &str) -> Result<i64, StoreError> {
             let count = query_as("select count(*) from purchases where order_id = $1");
             let (count,): (i64,) = count.bind(order_id).fetch_one(self).await?;
@@ -32,6 +38,7 @@ on_both! {
         async fn best(&mut self) -> Result<Option<(String, i64)>, StoreError> {
             let best = query_as(
                 "select product_id, cast(sum(quantity) as bigint) from purchases
+                where order_id in (select order_id from payments)
                 group by product_id order by sum(quantity) desc, product_id limit 1",
             );
             Ok(best.fetch_optional(self).await?)
