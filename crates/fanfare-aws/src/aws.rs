@@ -12,6 +12,7 @@ use aws_config::{
     BehaviorVersion, SdkConfig, retry::RetryConfig,
     stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
 };
+use aws_smithy_async::time::TimeSource;
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::{
@@ -21,6 +22,7 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::config_bag::ConfigBag;
 use fanfare_topology::{Bindings, Kind};
+use jiff::Timestamp;
 
 use crate::{Queue, Stream};
 
@@ -183,6 +185,12 @@ impl Aws {
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.inner.requests.0.load(Ordering::Relaxed)
+    }
+
+    /// The time of day, by the clock of the SDK's configuration.
+    pub(crate) fn now(&self) -> Timestamp {
+        let now = self.inner.config.time_source().unwrap_or_default().now();
+        Timestamp::try_from(now).unwrap_or_else(|_| Timestamp::now())
     }
 
     pub(crate) fn kinesis(&self) -> &aws_sdk_kinesis::Client {

@@ -132,9 +132,6 @@ fn by_code(code: &str, status: u16) -> Class {
         | "InternalFailureException"
         | "ServiceUnavailable"
         | "RequestTimeout"
-        | "LimitExceededException"
-        | "ProvisionedThroughputExceededException"
-        | "ResourceInUseException"
         | "QueueDeletedRecently" => Class::Transient,
         _ if short.contains("Throttl") => Class::Transient,
         _ => by_status(status),

@@ -6,6 +6,10 @@ use jiff::Timestamp;
 
 use crate::{BoxError, BoxFuture};
 
+mod memory;
+
+pub use memory::MemoryLeaseStore;
+
 /// The leases of one consumer on one stream: every worker of the consumer shares them, other
 /// consumers of the stream have their own.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,9 +34,8 @@ impl fmt::Display for LeaseGroup {
     }
 }
 
-/// How far a shard has been handled.
+/// How far a shard has been handled. All there is: a store has to keep each kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Checkpoint {
     /// Nothing yet: from the oldest record that is kept.
     Oldest,
@@ -62,7 +65,7 @@ pub struct Lease {
     /// Grows whenever the lease is taken or renewed. Who has seen it unchanged for as long as a
     /// lease lasts, by his own clock, may take the lease: no two clocks are ever compared.
     pub counter: u64,
-    /// The worker that has asked the owner for it.
+    /// The worker that has asked the owner for it, until it is taken.
     pub successor: Option<String>,
     /// How far the shard has been handled.
     pub checkpoint: Checkpoint,
@@ -161,8 +164,8 @@ pub trait LeaseStore: Send + Sync {
     fn leases<'a>(&'a self, group: &'a LeaseGroup)
     -> BoxFuture<'a, Result<Vec<Lease>, LeaseError>>;
 
-    /// Begins the group with these leases, if it has none: all or nothing, so that two workers
-    /// that come up together cannot begin at two points. Tells whether it did.
+    /// Begins the group with these leases, at least one, if it has none: all or nothing, so that two
+    /// workers that come up together cannot begin at two points. Tells whether it did.
     fn begin<'a>(
         &'a self,
         group: &'a LeaseGroup,
@@ -186,8 +189,9 @@ pub trait LeaseStore: Send + Sync {
         owner: &'a str,
     ) -> BoxFuture<'a, Result<Option<Lease>, LeaseError>>;
 
-    /// Asks the owner of a lease to give it up to `successor`, if owner and epoch still are as they
-    /// were `seen`. Tells whether that was so. A later asker replaces an earlier one.
+    /// Asks the owner of a lease to give it up to `successor`, if there is one and owner and epoch
+    /// still are as they were `seen`. Tells whether that was so. A later asker replaces an earlier
+    /// one. The counter stays: being asked is no sign of life.
     fn ask<'a>(
         &'a self,
         group: &'a LeaseGroup,
@@ -204,13 +208,15 @@ pub trait LeaseStore: Send + Sync {
         renewals: &'a [Renewal],
     ) -> BoxFuture<'a, Result<Vec<Renewed>, LeaseError>>;
 
-    /// The same, and gives them up: they have no owner and no successor then, and their epoch stays.
+    /// Writes the same, and gives the leases up: they have no owner then. Their epochs stay, and so
+    /// do their successors, for whom they are meant. Those that `owner` does not hold any more are
+    /// left as they are.
     fn release<'a>(
         &'a self,
         group: &'a LeaseGroup,
         owner: &'a str,
         renewals: &'a [Renewal],
-    ) -> BoxFuture<'a, Result<Vec<Renewed>, LeaseError>>;
+    ) -> BoxFuture<'a, Result<(), LeaseError>>;
 
     /// Removes leases that have ended: those among `keys` whose checkpoint is [`Checkpoint::End`].
     fn remove<'a>(

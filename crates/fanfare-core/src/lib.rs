@@ -55,7 +55,8 @@ pub use idempotency::{
 pub use inbox::{Admitted, Followed, Inbox, InboxError, InboxKey, UnitOfWork};
 pub use into_events::{EncodeError, IntoEvents, PendingEvent, Task};
 pub use lease::{
-    Checkpoint, Lease, LeaseError, LeaseGroup, LeaseStore, NewLease, Renewal, Renewed,
+    Checkpoint, Lease, LeaseError, LeaseGroup, LeaseStore, MemoryLeaseStore, NewLease, Renewal,
+    Renewed,
 };
 pub use message::{Destination, Message, TYPE_ATTRIBUTE};
 pub use outcome::{Disposition, Outcome, Reason};

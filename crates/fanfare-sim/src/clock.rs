@@ -3,6 +3,7 @@
 use std::ops::Add;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_smithy_async::time::TimeSource;
 use tokio::time::Instant;
 
 /// Ties tokio's clock to the calendar: the wall clock at the start, plus what has elapsed since.
@@ -10,6 +11,13 @@ use tokio::time::Instant;
 pub(crate) struct Clock {
     start: Instant,
     epoch: SystemTime,
+}
+
+/// For the SDK, which then has the simulator's time of day.
+impl TimeSource for Clock {
+    fn now(&self) -> SystemTime {
+        self.epoch + self.start.elapsed()
+    }
 }
 
 /// A point in time, on both clocks.

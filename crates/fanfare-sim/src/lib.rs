@@ -54,3 +54,4 @@ pub use faults::{Fault, RandomFaults};
 pub use observe::{QueueStats, StoredMessage, StoredRecord};
 pub use requests::Requests;
 pub use sim::{BrokenConnection, Sim};
+pub use wire::Body;

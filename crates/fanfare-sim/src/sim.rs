@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
+use aws_smithy_async::time::SharedTimeSource;
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::SdkConfig;
@@ -23,7 +24,7 @@ use crate::error::AwsError;
 use crate::faults::{Fault, RandomFaults, refusal};
 use crate::observe::{QueueStats, StoredMessage, StoredRecord};
 use crate::requests::Requests;
-use crate::wire::{self, Call, Context, DEFAULT_ACCOUNT, DEFAULT_REGION, Service};
+use crate::wire::{self, Body, Call, Context, DEFAULT_ACCOUNT, DEFAULT_REGION, Service};
 use crate::{kinesis, sns, sqs};
 
 /// SNS, SQS and Kinesis in the process. Clones are handles to the same queues, topics and streams,
@@ -37,8 +38,8 @@ pub struct Sim {
 pub(crate) struct Shared {
     engine: Mutex<Engine>,
     changes: watch::Sender<u64>,
-    /// Ends the long polls that wait now, when a server shuts down.
-    pub(crate) drain: Notify,
+    /// Ends the long polls and subscriptions that wait now, when a server shuts down.
+    pub(crate) drain: Arc<Notify>,
 }
 
 /// The connection broke before an answer arrived: an injected [`Fault`].
@@ -57,7 +58,7 @@ impl Sim {
     pub fn new() -> Self {
         let changes = watch::Sender::new(0);
         let engine = Mutex::new(Engine::new(changes.clone()));
-        Self { shared: Arc::new(Shared { engine, changes, drain: Notify::new() }) }
+        Self { shared: Arc::new(Shared { engine, changes, drain: Arc::default() }) }
     }
 
     /// The client to put into an SDK's configuration: its requests never leave the process.
@@ -66,7 +67,8 @@ impl Sim {
     }
 
     /// A configuration for SDK clients on this simulator: region `us-east-1`, account
-    /// `000000000000`, the SDK's own retries and time-outs as they are by default.
+    /// `000000000000`, the simulator's time of day, the SDK's own retries and time-outs as they are by
+    /// default.
     pub fn sdk_config(&self) -> SdkConfig {
         let credentials = Credentials::from_keys("test", "test", None);
         SdkConfig::builder()
@@ -76,6 +78,7 @@ impl Sim {
             .endpoint_url("http://sim.localhost") // never dialled
             .http_client(self.http_client())
             .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+            .time_source(SharedTimeSource::new(self.shared.lock().clock.clone()))
             .build()
     }
 
@@ -89,14 +92,16 @@ impl Sim {
     pub async fn handle(
         &self,
         request: Request<Bytes>,
-    ) -> Result<Response<Bytes>, BrokenConnection> {
+    ) -> Result<Response<Body>, BrokenConnection> {
         if wire::is_health_probe(&request) {
-            return Ok(wire::health());
+            return Ok(wire::health().map(Body::from));
         }
         let request_id = self.shared.lock().uuid();
         let call = match wire::read(request) {
             Ok(call) => call,
-            Err((protocol, error)) => return Ok(protocol.error(&error, &request_id)),
+            Err((protocol, error)) => {
+                return Ok(protocol.error(&error, &request_id).map(Body::from));
+            }
         };
         let fault = {
             let mut engine = self.shared.lock();
@@ -120,7 +125,7 @@ impl Sim {
         Ok(call.answer(outcome, &request_id))
     }
 
-    async fn perform(&self, call: &Call, fault: Option<Fault>) -> Result<Bytes, AwsError> {
+    async fn perform(&self, call: &Call, fault: Option<Fault>) -> Result<Body, AwsError> {
         let ctx = Context {
             caller: call.caller.clone(),
             fail_entry: match fault {
@@ -129,10 +134,11 @@ impl Sim {
             },
             expired: matches!(fault, Some(Fault::ExpireReceipts | Fault::ExpireIterator)),
         };
+        let (sim, action, body) = (&self.shared, &call.action, &call.body);
         match call.service {
-            Service::Sqs => sqs::call(&self.shared, &ctx, &call.action, &call.body).await,
-            Service::Kinesis => kinesis::call(&self.shared, &ctx, &call.action, &call.body),
-            Service::Sns => sns::call(&self.shared, &ctx, &call.action, &call.body),
+            Service::Sqs => sqs::call(sim, &ctx, action, body).await.map(Body::from),
+            Service::Sns => sns::call(sim, &ctx, action, body).map(Body::from),
+            Service::Kinesis => kinesis::call(sim, &ctx, action, body),
         }
     }
 

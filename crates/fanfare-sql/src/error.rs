@@ -1,6 +1,6 @@
 //! What can go wrong with a database.
 
-use fanfare_core::{BoxError, DecodeError, InboxError};
+use fanfare_core::{BoxError, DecodeError, InboxError, LeaseError};
 
 /// A database did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +113,16 @@ impl From<SqlError> for InboxError {
             InboxError::retryable(error)
         } else {
             InboxError::permanent(error)
+        }
+    }
+}
+
+impl From<SqlError> for LeaseError {
+    fn from(error: SqlError) -> Self {
+        if error.is_retryable() {
+            LeaseError::retryable(error)
+        } else {
+            LeaseError::permanent(error)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Outbox, relay, inbox, event log, replay and projections, on PostgreSQL and SQLite.
+//! Outbox, relay, inbox, leases, event log, replay and projections, on PostgreSQL and SQLite.
 //!
 //! A service changes its state and records its events in one transaction of its own database; a
 //! relay publishes them, whatever dies in between; its consumers' effects happen once.
@@ -10,6 +10,7 @@
 //! | publish what was recorded | [`Relay`] |
 //! | handle events in the same transaction as their effect | [`SqlInbox`] |
 //! | handle events once whose effect is elsewhere, nearly | [`SqlIdempotencyStore`] |
+//! | share the shards of a stream between workers | [`SqlLeaseStore`] |
 //! | keep all events, read them again, build aggregates on them | [`EventLog`], [`Outbox::append`] |
 //! | hand history to one consumer | [`Replay`] |
 //! | keep a view up to date with the log, and make it anew | [`Projection`] |
@@ -30,6 +31,7 @@ mod database;
 mod error;
 mod idempotency;
 mod inbox;
+mod leases;
 mod log;
 mod names;
 mod outbox;
@@ -48,6 +50,7 @@ pub use database::Database;
 pub use error::SqlError;
 pub use idempotency::SqlIdempotencyStore;
 pub use inbox::SqlInbox;
+pub use leases::SqlLeaseStore;
 pub use log::{AppendError, EventLog, Expected, Filter, LoggedEvent, Position};
 pub use outbox::{Backlog, DeadEvent, HeldKey, Outbox, RecordError};
 pub use projection::{

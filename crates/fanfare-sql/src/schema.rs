@@ -35,6 +35,7 @@ pub(crate) const POSTGRES: &[Migration] = migrations!("postgres":
     2 "inbox",
     3 "log",
     4 "projections",
+    5 "leases",
 );
 
 #[cfg(feature = "sqlite")]
@@ -43,6 +44,7 @@ pub(crate) const SQLITE: &[Migration] = migrations!("sqlite":
     2 "inbox",
     3 "log",
     4 "projections",
+    5 "leases",
 );
 
 /// Makes the table that remembers what has been applied.

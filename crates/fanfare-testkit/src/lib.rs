@@ -1,11 +1,13 @@
-//! For tests: a [`Harness`] that runs real services on the simulator, for those who use fanfare;
-//! and for fanfare itself the conformance suite that holds the simulator to what AWS does, LocalStack,
+//! For tests: a [`Harness`] that runs real services on the simulator and the contract that lease
+//! stores are held to, for those who use fanfare; and for fanfare itself the conformance suite that holds the simulator to what AWS does, LocalStack,
 //! and databases of a test's own on PostgreSQL and SQLite.
 
 pub mod conformance;
 mod harness;
+mod leases;
 pub mod localstack;
 pub mod postgres;
 pub mod sqlite;
 
 pub use harness::{Counts, Harness, HarnessError};
+pub use leases::lease_store_contract;

@@ -13,7 +13,7 @@ pub mod aws {
     pub use fanfare_aws::*;
 }
 
-/// Outbox, relay, inbox, event log, replay and projections, on PostgreSQL and SQLite.
+/// Outbox, relay, inbox, leases, event log, replay and projections, on PostgreSQL and SQLite.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub mod sql {
     pub use fanfare_sql::*;

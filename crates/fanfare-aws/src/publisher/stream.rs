@@ -78,10 +78,7 @@ impl Call<'_> {
         let Some(mut map) = self.map().await else { return self.done };
         let mut under_way = FuturesUnordered::new();
         loop {
-            if let Some(known) = self.stream.shards.known().filter(|k| !Arc::ptr_eq(k, &map)) {
-                map = known;
-                self.backlog.unpack();
-            }
+            map = self.stream.shards.known().unwrap_or(map);
             let free = REQUESTS_AT_ONCE - under_way.len();
             let now = Instant::now();
             self.backlog.pack(&map, now, free * STREAM_RECORDS);

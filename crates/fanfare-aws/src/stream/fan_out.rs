@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_kinesis::{
     primitives::event_stream::EventReceiver,
     types::{
-        ShardIteratorType, StartingPosition, SubscribeToShardEvent, SubscribeToShardEventStream,
+        StartingPosition, SubscribeToShardEvent, SubscribeToShardEventStream,
         error::SubscribeToShardEventStreamError,
     },
 };
@@ -13,11 +13,11 @@ use fanfare_core::{Backoff, Checkpoint};
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Stream,
+    StreamWorkerError,
     shards::Shards,
-    source::{Read, SourceError, Trouble, after, children, date_time, trouble},
+    source::{Read, SourceError, Trouble, after, children, starting, trouble},
 };
-use crate::failure::Failure;
+use crate::failure::{Class, Failure};
 
 /// A shard can be subscribed to again this long after it was: before, AWS answers that it is in use.
 /// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_SubscribeToShard.html>
@@ -35,7 +35,6 @@ type Events = EventReceiver<SubscribeToShardEventStream, SubscribeToShardEventSt
 /// A subscription to one shard from a position on, made anew whenever it ends.
 #[derive(Debug)]
 pub(super) struct FanOut {
-    stream: Stream,
     shards: Shards,
     consumer_arn: String,
     shard: String,
@@ -48,14 +47,13 @@ pub(super) struct FanOut {
 
 impl FanOut {
     pub(super) fn new(
-        stream: Stream,
         shards: Shards,
         consumer_arn: String,
         shard: String,
         position: Checkpoint,
     ) -> Self {
         let (events, due, failures) = (None, Instant::now(), 0);
-        FanOut { stream, shards, consumer_arn, shard, position, events, due, failures }
+        FanOut { shards, consumer_arn, shard, position, events, due, failures }
     }
 
     /// When the next fetch may begin.
@@ -77,39 +75,29 @@ impl FanOut {
             // Something that this version of the SDK does not know.
             Ok(Ok(Some(_))) => Ok(Read::default()),
             Ok(Ok(None)) | Err(_) => {
-                tracing::debug!(stream = self.stream.name(), shard = %self.shard, "subscribing again");
+                tracing::debug!(stream = self.shards.stream().name(), shard = %self.shard, "subscribing again");
                 self.events = None;
                 Ok(Read::default())
             }
             Ok(Err(error)) => {
                 self.events = None;
-                self.failed(Failure::of_event(&error), false)
+                self.failed(Failure::of_event(&error), false).await
             }
         }
     }
 
     async fn subscribe(&mut self) -> Result<Read, SourceError> {
-        let from = StartingPosition::builder();
-        let from = match &self.position {
-            Checkpoint::At(time) => {
-                from.r#type(ShardIteratorType::AtTimestamp).timestamp(date_time(*time))
-            }
-            Checkpoint::After { sequence_number, sub_sequence_number } => {
-                let kind = match sub_sequence_number {
-                    Some(_) => ShardIteratorType::AtSequenceNumber,
-                    None => ShardIteratorType::AfterSequenceNumber,
-                };
-                from.r#type(kind).sequence_number(sequence_number)
-            }
-            _ => from.r#type(ShardIteratorType::TrimHorizon),
-        };
-        let request = self.stream.aws.kinesis().subscribe_to_shard();
+        let (kind, sequence_number, timestamp) = starting(&self.position);
+        let from = StartingPosition::builder()
+            .r#type(kind)
+            .set_sequence_number(sequence_number)
+            .set_timestamp(timestamp)
+            .build();
+        let request = self.shards.stream().aws.kinesis().subscribe_to_shard();
         let request = request.consumer_arn(&self.consumer_arn).shard_id(&self.shard);
-        let sent = match from.build() {
+        let sent = match from {
             Ok(from) => request.starting_position(from).send().await,
-            Err(error) => {
-                return self.failed(Failure::transient("no request", &error.to_string()), true);
-            }
+            Err(error) => return self.failed(Failure::unbuildable(error), true).await,
         };
         match sent {
             Ok(answer) => {
@@ -117,7 +105,7 @@ impl FanOut {
                 self.due = Instant::now() + AGAIN;
                 Ok(Read::default())
             }
-            Err(error) => self.failed(Failure::of(&error), true),
+            Err(error) => self.failed(Failure::of(&error), true).await,
         }
     }
 
@@ -134,11 +122,19 @@ impl FanOut {
         Read { records: event.records, end }
     }
 
-    fn failed(&mut self, failure: Failure, subscribing: bool) -> Result<Read, SourceError> {
+    async fn failed(&mut self, failure: Failure, subscribing: bool) -> Result<Read, SourceError> {
         let from = subscribing.then_some(&self.position);
-        match trouble(&self.stream, &self.shard, failure, from) {
+        match trouble(&self.shards, &self.shard, failure, from).await {
+            // Stream and shard are there, so it is the consumer that is not.
+            Trouble::Passing(failure) if failure.class == Class::NotFound && subscribing => {
+                let stream = self.shards.stream();
+                Err(SourceError::Fatal(StreamWorkerError::NoConsumer {
+                    stream: stream.name().into(),
+                    consumer_arn: self.consumer_arn.clone(),
+                }))
+            }
             Trouble::Throttled(failure) | Trouble::Passing(failure) => {
-                let (stream, shard) = (self.stream.name(), &*self.shard);
+                let (stream, shard) = (self.shards.stream().name(), &*self.shard);
                 self.failures += 1;
                 // The subscription of the last holder of the shard ends when a new one is made.
                 let in_use = failure.code == "ResourceInUseException";

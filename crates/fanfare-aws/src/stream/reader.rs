@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use aws_sdk_kinesis::types::ShardIteratorType;
 use fanfare_core::Checkpoint;
 use tokio::time::Instant;
 
 use super::{
-    Stream,
     pace::Pace,
     shards::Shards,
-    source::{Read, SourceError, Trouble, after, children, date_time, trouble},
+    source::{Read, SourceError, Trouble, after, children, starting, trouble},
     window::Room,
 };
 use crate::failure::Failure;
@@ -22,7 +20,6 @@ const FRESH: Duration = Duration::from_secs(240);
 /// Reads one shard from a position on.
 #[derive(Debug)]
 pub(super) struct Reader {
-    stream: Stream,
     shards: Shards,
     shard: String,
     /// Everything before this has been read.
@@ -32,9 +29,9 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(stream: Stream, shards: Shards, shard: String, position: Checkpoint) -> Self {
+    pub(super) fn new(shards: Shards, shard: String, position: Checkpoint) -> Self {
         let pace = Pace::new(Instant::now());
-        Reader { stream, shards, shard, position, iterator: None, pace }
+        Reader { shards, shard, position, iterator: None, pace }
     }
 
     /// When the next read may be sent.
@@ -55,16 +52,13 @@ impl Reader {
             _ => match self.iterator().await {
                 Ok(iterator) => self.iterator.insert((iterator, sent)).0.clone(),
                 Err(failure) => {
-                    return self.failed(trouble(
-                        &self.stream,
-                        &self.shard,
-                        failure,
-                        Some(&self.position),
-                    ));
+                    let from = Some(&self.position);
+                    let trouble = trouble(&self.shards, &self.shard, failure, from).await;
+                    return self.failed(trouble);
                 }
             },
         };
-        let request = self.stream.aws.kinesis().get_records();
+        let request = self.shards.stream().aws.kinesis().get_records();
         let request = request.shard_iterator(iterator).limit(self.pace.limit(room));
         let answer = match request.send().await {
             Ok(answer) => answer,
@@ -75,7 +69,8 @@ impl Reader {
                     self.pace.again(sent);
                     return Ok(Read::default());
                 }
-                return self.failed(trouble(&self.stream, &self.shard, failure, None));
+                let trouble = trouble(&self.shards, &self.shard, failure, None).await;
+                return self.failed(trouble);
             }
         };
         let bytes = answer.records.iter().map(|record| record.data.as_ref().len()).sum();
@@ -92,27 +87,19 @@ impl Reader {
 
     /// An iterator from the position on.
     async fn iterator(&self) -> Result<String, Failure> {
-        let request = self.stream.aws.kinesis().get_shard_iterator();
-        let request = request.stream_name(self.stream.name()).shard_id(&self.shard);
-        let request = match &self.position {
-            Checkpoint::At(time) => request
-                .shard_iterator_type(ShardIteratorType::AtTimestamp)
-                .timestamp(date_time(*time)),
-            Checkpoint::After { sequence_number, sub_sequence_number } => {
-                let from = match sub_sequence_number {
-                    Some(_) => ShardIteratorType::AtSequenceNumber,
-                    None => ShardIteratorType::AfterSequenceNumber,
-                };
-                request.shard_iterator_type(from).starting_sequence_number(sequence_number)
-            }
-            _ => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
-        };
+        let request = self.shards.stream().aws.kinesis().get_shard_iterator();
+        let request = request.stream_name(self.shards.stream().name()).shard_id(&self.shard);
+        let (kind, sequence_number, timestamp) = starting(&self.position);
+        let request = request
+            .shard_iterator_type(kind)
+            .set_starting_sequence_number(sequence_number)
+            .set_timestamp(timestamp);
         let answer = request.send().await.map_err(|error| Failure::of(&error))?;
         answer.shard_iterator.ok_or_else(|| Failure::transient("no iterator", ""))
     }
 
     fn failed(&mut self, trouble: Trouble) -> Result<Read, SourceError> {
-        let (stream, shard, now) = (self.stream.name(), &*self.shard, Instant::now());
+        let (stream, shard, now) = (self.shards.stream().name(), &*self.shard, Instant::now());
         match trouble {
             Trouble::Throttled(failure) => {
                 if self.pace.throttled(now) {

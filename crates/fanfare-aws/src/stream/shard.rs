@@ -93,7 +93,7 @@ struct Shard {
 impl Shard {
     fn new(host: Arc<Host>, held: Held, range: Option<HashRange>) -> Self {
         let Lease { key: shard, checkpoint, .. } = held.lease().clone();
-        let (stream, shards) = (host.stream.clone(), host.shards.clone());
+        let shards = host.shards.clone();
         let resume = match &checkpoint {
             Checkpoint::After { sequence_number, sub_sequence_number: Some(sub) } => {
                 Some(Resume { sequence_number: sequence_number.clone(), sub_sequence_number: *sub })
@@ -101,8 +101,8 @@ impl Shard {
             _ => None,
         };
         let source = match host.consumer_arn.clone() {
-            Some(arn) => Source::FanOut(FanOut::new(stream, shards, arn, shard, checkpoint)),
-            None => Source::Reader(Reader::new(stream, shards, shard, checkpoint)),
+            Some(arn) => Source::FanOut(FanOut::new(shards, arn, shard, checkpoint)),
+            None => Source::Reader(Reader::new(shards, shard, checkpoint)),
         };
         Shard {
             range,

@@ -52,6 +52,10 @@ impl Shards {
         Shards { stream, ranges: Arc::default() }
     }
 
+    pub(super) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
     /// Remembers the hash range of a shard.
     pub(super) fn note(&self, shard: &str, range: Option<&HashKeyRange>) {
         let parsed = range.and_then(|range| {

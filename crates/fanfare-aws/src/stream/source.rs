@@ -1,13 +1,17 @@
 //! Where the records of a shard come from: it is read, or it sends.
 
-use aws_sdk_kinesis::types::{ChildShard, Record};
+use aws_sdk_kinesis::types::{ChildShard, Record, ShardIteratorType};
 use aws_smithy_types::DateTime;
 use fanfare_core::Checkpoint;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio::time::Instant;
 
 use super::{
-    Stream, StreamWorkerError, fan_out::FanOut, leases::ShardInfo, reader::Reader, shards::Shards,
+    StreamWorkerError,
+    fan_out::FanOut,
+    leases::{self, ShardInfo},
+    reader::Reader,
+    shards::Shards,
     window::Room,
 };
 use crate::failure::{Class, Failure};
@@ -50,12 +54,14 @@ pub(super) enum Trouble {
 }
 
 /// What a failure means; `from` is the position that was asked for, if one was.
-pub(super) fn trouble(
-    stream: &Stream,
+pub(super) async fn trouble(
+    shards: &Shards,
     shard: &str,
     failure: Failure,
     from: Option<&Checkpoint>,
 ) -> Trouble {
+    let stream = shards.stream();
+    let fatal = |error| Trouble::Lasting(SourceError::Fatal(error));
     match (failure.class, from) {
         (Class::Transient, _) => match &*failure.code {
             "ProvisionedThroughputExceededException" | "LimitExceededException" => {
@@ -63,24 +69,31 @@ pub(super) fn trouble(
             }
             _ => Trouble::Passing(failure),
         },
-        (Class::NotFound, _) if failure.message.contains(shard) => {
-            Trouble::Lasting(SourceError::Gone)
-        }
+        // The stream, its shard, or what else was named? Its text would be no ground to stand on.
+        (Class::NotFound, _) => match leases::Shards::list(shards).await {
+            Ok(all) if all.iter().all(|known| known.id != shard) => {
+                Trouble::Lasting(SourceError::Gone)
+            }
+            Err(other) if other.class != Class::Transient => {
+                fatal(StreamWorkerError::lasting(&other, stream))
+            }
+            Ok(_) | Err(_) => Trouble::Passing(failure),
+        },
         (Class::Refused, Some(Checkpoint::At(time)))
-            if Timestamp::now().duration_since(*time) < AHEAD =>
+            if stream.aws.now().duration_since(*time) < AHEAD =>
         {
             Trouble::Passing(failure)
         }
         (Class::Refused, Some(Checkpoint::After { sequence_number, .. })) => {
-            Trouble::Lasting(SourceError::Fatal(StreamWorkerError::Checkpoint {
+            fatal(StreamWorkerError::Checkpoint {
                 stream: stream.name().into(),
                 consumer: stream.group.consumer.to_string(),
                 shard: shard.into(),
                 sequence_number: sequence_number.clone(),
                 reason: failure.to_string(),
-            }))
+            })
         }
-        _ => Trouble::Lasting(SourceError::Fatal(StreamWorkerError::lasting(&failure, stream))),
+        _ => fatal(StreamWorkerError::lasting(&failure, stream)),
     }
 }
 
@@ -127,7 +140,23 @@ pub(super) fn children(shards: &Shards, children: Vec<ChildShard>) -> Vec<ShardI
         .collect()
 }
 
-/// A time as AWS takes it, in whole milliseconds.
-pub(super) fn date_time(time: Timestamp) -> DateTime {
-    DateTime::from_millis(time.as_millisecond())
+/// A position as AWS takes it: how it is meant, the sequence number and the time.
+pub(super) fn starting(
+    position: &Checkpoint,
+) -> (ShardIteratorType, Option<String>, Option<DateTime>) {
+    match position {
+        Checkpoint::At(time) => {
+            let time = DateTime::from_millis(time.as_millisecond());
+            (ShardIteratorType::AtTimestamp, None, Some(time))
+        }
+        Checkpoint::After { sequence_number, sub_sequence_number } => {
+            let kind = match sub_sequence_number {
+                // The rest of this record is wanted.
+                Some(_) => ShardIteratorType::AtSequenceNumber,
+                None => ShardIteratorType::AfterSequenceNumber,
+            };
+            (kind, Some(sequence_number.clone()), None)
+        }
+        _ => (ShardIteratorType::TrimHorizon, None, None),
+    }
 }

@@ -109,7 +109,8 @@ pub enum StartAt {
     /// With the oldest record that the stream still keeps.
     #[default]
     Oldest,
-    /// With what comes from now on, by this machine's clock. The moment is stored with the first
+    /// With what comes from now on, by this machine's clock (or the one that the
+    /// SDK's configuration has). The moment is stored with the first
     /// leases, before anything is read: a worker that crashes right after its start, and one that is
     /// started a day later, begin at that moment too.
     Latest,
@@ -141,6 +142,16 @@ pub enum StreamWorkerError {
     NoStream {
         /// Its name on AWS.
         stream: String,
+    },
+    /// The consumer for enhanced fan-out does not exist.
+    #[error(
+        "stream `{stream}` has no consumer {consumer_arn}: register it first, or read without enhanced fan-out"
+    )]
+    NoConsumer {
+        /// The stream's name on AWS.
+        stream: String,
+        /// The ARN that was given.
+        consumer_arn: String,
     },
     /// The credentials do not allow reading the stream.
     #[error("reading stream `{stream}` is denied: {reason}")]
@@ -253,7 +264,7 @@ impl StreamWorker {
         consumer.check()?;
         let mut settings = Settings::new(match self.start {
             StartAt::Oldest => Checkpoint::Oldest,
-            StartAt::Latest => Checkpoint::At(Timestamp::now()),
+            StartAt::Latest => Checkpoint::At(self.stream.aws.now()),
             StartAt::At(time) => Checkpoint::At(time),
         });
         settings.lease = self.lease;

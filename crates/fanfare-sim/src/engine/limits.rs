@@ -104,3 +104,19 @@ pub(crate) const DESCRIBED_SHARDS: usize = 100;
 pub(crate) const STREAM_PAGE: usize = 100;
 /// A token for the next page is good for this long (ListShards reference).
 pub(crate) const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
+/// Consumers of a stream (RegisterStreamConsumer reference; more for account-wide commitments).
+pub(crate) const MAX_CONSUMERS: usize = 20;
+/// Consumers that are being created at once (RegisterStreamConsumer reference).
+pub(crate) const MAX_CREATING_CONSUMERS: usize = 5;
+/// Consumers of a page, by default and at most (ListStreamConsumers reference).
+pub(crate) const CONSUMER_PAGE: usize = 100;
+/// A subscription ends after this (SubscribeToShard reference).
+pub(crate) const SUBSCRIPTION_LIFETIME: Duration = Duration::from_secs(300);
+/// A consumer's next subscription to the shard is refused for this long (SubscribeToShard reference).
+pub(crate) const SUBSCRIPTION_GUARD: Duration = Duration::from_secs(5);
+/// What a subscription gives in a second, besides all others (RegisterStreamConsumer reference).
+pub(crate) const SUBSCRIPTION_BYTES_PER_SECOND: u64 = 2_097_152;
+/// A stream may be scaled this often in a day (UpdateShardCount reference).
+pub(crate) const MAX_SCALINGS_PER_DAY: usize = 10;
+/// Shards of a stream that UpdateShardCount scales to (UpdateShardCount reference).
+pub(crate) const MAX_SCALED_SHARDS: i64 = 10_000;

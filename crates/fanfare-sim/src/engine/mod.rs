@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::faults::Faults;
-use crate::kinesis::Stream;
+use crate::kinesis::{Rates, Stream};
 use crate::requests::Requests;
 use crate::sns::{Subscription, Topic};
 use crate::sqs::{MoveTask, Queue};
@@ -33,6 +33,7 @@ pub(crate) struct Engine {
     pub(crate) topics: BTreeMap<String, Topic>,
     pub(crate) subscriptions: BTreeMap<String, Subscription>,
     pub(crate) streams: BTreeMap<String, Stream>,
+    pub(crate) stream_rates: Rates,
     changes: watch::Sender<u64>,
     serial: u64,
     rng: fastrand::Rng,
@@ -50,6 +51,7 @@ impl Engine {
             topics: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             streams: BTreeMap::new(),
+            stream_rates: Rates::default(),
             changes,
             serial: 0,
             rng: fastrand::Rng::new(),

@@ -1,56 +1,86 @@
 //! Kinesis Data Streams: dispatch of its actions, which speak AWS JSON 1.1.
 
 mod admin;
+mod consumers;
 mod errors;
 mod get;
 mod hash;
 mod iterator;
 mod pace;
+mod page;
 mod put;
+mod rates;
 mod reshard;
 mod sequence;
+mod settings;
 mod shard;
 mod shards;
 mod stream;
+mod subscribe;
+mod tags;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::clock::Now;
 use crate::engine::Engine;
 use crate::engine::arn::{Arn, stream_arn};
 use crate::error::AwsError;
 use crate::sim::Shared;
-use crate::wire::Context;
+use crate::wire::{Body, Context};
 
+pub(crate) use rates::Rates;
 pub(crate) use shard::{Record, id as shard_id};
 pub(crate) use stream::Stream;
 
-/// Performs one action; the answer is JSON, or empty where the action answers nothing.
+/// Performs one action; the answer is JSON, or empty where the action answers nothing, or a stream
+/// of events.
 pub(crate) fn call(
-    sim: &Shared,
+    sim: &Arc<Shared>,
     ctx: &Context,
     action: &str,
     body: &[u8],
-) -> Result<Bytes, AwsError> {
-    match action {
+) -> Result<Body, AwsError> {
+    let counted = {
+        let mut engine = sim.lock();
+        engine.stream_rates.count(&ctx.caller, action, Instant::now())
+    };
+    counted?;
+    let json = match action {
+        "AddTagsToStream" => run(sim, ctx, body, tags::add),
         "CreateStream" => run(sim, ctx, body, admin::create_stream),
+        "DecreaseStreamRetentionPeriod" => run(sim, ctx, body, settings::decrease_retention),
         "DeleteStream" => run(sim, ctx, body, admin::delete_stream),
+        "DeregisterStreamConsumer" => run(sim, ctx, body, consumers::deregister_stream_consumer),
+        "DescribeStream" => run(sim, ctx, body, admin::describe_stream),
+        "DescribeStreamConsumer" => run(sim, ctx, body, consumers::describe_stream_consumer),
         "DescribeStreamSummary" => run(sim, ctx, body, admin::describe_stream_summary),
         "GetRecords" => answer(&get::get_records(sim, ctx, &parse(body)?)?),
         "GetShardIterator" => run(sim, ctx, body, iterator::get_shard_iterator),
+        "IncreaseStreamRetentionPeriod" => run(sim, ctx, body, settings::increase_retention),
         "ListShards" => run(sim, ctx, body, shards::list_shards),
+        "ListStreamConsumers" => run(sim, ctx, body, consumers::list_stream_consumers),
+        "ListStreams" => run(sim, ctx, body, admin::list_streams),
+        "ListTagsForStream" => run(sim, ctx, body, tags::list),
         "MergeShards" => run(sim, ctx, body, reshard::merge_shards),
         "PutRecord" => answer(&put::put_record(sim, ctx, &parse(body)?)?),
         "PutRecords" => answer(&put::put_records(sim, ctx, &parse(body)?)?),
+        "RegisterStreamConsumer" => run(sim, ctx, body, consumers::register_stream_consumer),
+        "RemoveTagsFromStream" => run(sim, ctx, body, tags::remove),
         "SplitShard" => run(sim, ctx, body, reshard::split_shard),
+        "SubscribeToShard" => return subscribe::subscribe_to_shard(sim, ctx, parse(body)?),
+        "UpdateShardCount" => run(sim, ctx, body, reshard::update_shard_count),
+        "UpdateStreamMode" => run(sim, ctx, body, settings::update_stream_mode),
         _ => Err(AwsError::sender(
             "UnknownOperationException",
             format!("{action} is no action of Kinesis that is simulated"),
         )),
-    }
+    };
+    json.map(Body::from)
 }
 
 fn run<'b, I: Deserialize<'b>, O: Serialize>(

@@ -239,9 +239,9 @@ fn check<'b>(
 /// All numbers given from now on are greater, if this one was given away.
 fn check_ordering(number: &str, stream: &Stream, now: Now) -> Result<(), AwsError> {
     errors::check_sequence_number(number, "sequenceNumberForOrdering")?;
-    let parsed = SequenceNumber::parse(number);
-    // Children's seconds may be one ahead of the clock.
-    if parsed.is_some_and(|parsed| parsed.second <= now.millis / 1000 + 1) {
+    let starts = stream.shards.values().map(|shard| shard.start.second);
+    let latest = starts.max().unwrap_or_default().max(now.millis / 1000);
+    if SequenceNumber::parse(number).is_some_and(|number| number.second <= latest) {
         return Ok(());
     }
     let Stream { name, account, .. } = stream;

@@ -1,11 +1,15 @@
-//! SplitShard and MergeShards.
+//! SplitShard, MergeShards and UpdateShardCount.
 
-use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::time::Duration;
 
-use super::shard;
+use serde::{Deserialize, Serialize};
+
+use super::admin::check_shards;
 use super::stream::{Change, Step};
-use super::{Stream, Target, errors};
+use super::{Stream, Target, errors, hash, shard};
 use crate::engine::Engine;
+use crate::engine::limits::{MAX_SCALED_SHARDS, MAX_SCALINGS_PER_DAY};
 use crate::error::AwsError;
 use crate::wire::Context;
 
@@ -25,6 +29,25 @@ pub(super) struct MergeShards {
     stream: Target,
     shard_to_merge: Option<String>,
     adjacent_shard_to_merge: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct UpdateShardCount {
+    #[serde(flatten)]
+    stream: Target,
+    target_shard_count: Option<i64>,
+    scaling_type: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ShardCounts {
+    stream_name: String,
+    #[serde(rename = "StreamARN")]
+    stream_arn: String,
+    current_shard_count: usize,
+    target_shard_count: usize,
 }
 
 pub(super) fn split_shard(
@@ -50,7 +73,11 @@ pub(super) fn split_shard(
             range.start, range.end
         )));
     };
-    stream.begin(Change::Reshard(vec![Step::SplitBefore(at)]), now);
+    let arn = stream.arn.clone();
+    check_shards(engine, ctx, 1)?;
+    if let Some(stream) = engine.streams.get_mut(&arn) {
+        stream.begin(Change::Reshard(vec![Step::SplitBefore(at)]), now);
+    }
     Ok(())
 }
 
@@ -88,24 +115,96 @@ pub(super) fn merge_shards(
     Ok(())
 }
 
+/// Scales to shards of equal width: splits where a new boundary is, then merges where an old one
+/// is no more. As on AWS, some shards may be there for a moment only.
+pub(super) fn update_shard_count(
+    engine: &mut Engine,
+    ctx: &Context,
+    request: UpdateShardCount,
+) -> Result<ShardCounts, AwsError> {
+    match request.scaling_type.as_deref() {
+        None => return Err(errors::missing("scalingType")),
+        Some("UNIFORM_SCALING") => {}
+        Some(kind) => {
+            let must = "satisfy enum value set: [UNIFORM_SCALING]";
+            return Err(errors::constraint(format_args!("'{kind}'"), "scalingType", must));
+        }
+    }
+    let target = request.target_shard_count.ok_or_else(|| errors::missing("targetShardCount"))?;
+    errors::check_range(target, "targetShardCount", 1..=i64::from(i32::MAX))?;
+    let now = engine.clock.now();
+    let stream = request.stream.open(&mut engine.streams, ctx, now)?;
+    check_can_reshard(stream)?;
+    let current = stream.open_shards().count() as i64;
+    let counts = format!("Current open shard count: {current} Target shard count: {target}");
+    if target > current * 2 {
+        return Err(errors::invalid_argument(format!(
+            "UpdateShardCount cannot scale up over double your current open shard count. {counts}"
+        )));
+    }
+    if target * 2 < current {
+        return Err(errors::invalid_argument(format!(
+            "UpdateShardCount cannot scale down below half your current open shard count. {counts}"
+        )));
+    }
+    if target > MAX_SCALED_SHARDS {
+        let message = format!("UpdateShardCount cannot scale over {MAX_SCALED_SHARDS} shards.");
+        return Err(errors::limit_exceeded(message));
+    }
+    const DAY: Duration = Duration::from_secs(24 * 3_600);
+    stream.scalings.retain(|scaled| *scaled + DAY > now.instant);
+    if stream.scalings.len() >= MAX_SCALINGS_PER_DAY {
+        let message = format!(
+            "Stream {} was scaled {MAX_SCALINGS_PER_DAY} times in the last 24 hours.",
+            stream.name
+        );
+        return Err(errors::limit_exceeded(message));
+    }
+    let (arn, name) = (stream.arn.clone(), stream.name.clone());
+    check_shards(engine, ctx, usize::try_from(target - current).unwrap_or_default())?;
+    if let Some(stream) = engine.streams.get_mut(&arn) {
+        stream.scalings.push(now.instant);
+        let steps = uniform(stream, target as u32);
+        stream.begin(Change::Reshard(steps), now);
+    }
+    Ok(ShardCounts {
+        stream_name: name,
+        stream_arn: arn,
+        current_shard_count: current as usize,
+        target_shard_count: target as usize,
+    })
+}
+
+fn uniform(stream: &Stream, target: u32) -> Vec<Step> {
+    let old: BTreeSet<u128> = stream.open_shards().map(|shard| shard.range.start).collect();
+    let new: BTreeSet<u128> = hash::divided(target).map(|range| range.start).collect();
+    let splits = new.difference(&old).copied().map(Step::SplitBefore);
+    let merges = old.difference(&new).copied().map(Step::MergeBefore);
+    splits.chain(merges).collect()
+}
+
 /// The number of a shard that is there, in a stream that can be resharded now.
 fn reshardable(stream: &Stream, id: &str) -> Result<u32, AwsError> {
-    if stream.status() != "ACTIVE" {
-        return Err(errors::not_active(stream));
-    }
-    if stream.on_demand {
-        return Err(on_demand(stream));
-    }
+    check_can_reshard(stream)?;
     let number = shard::number(id).filter(|number| stream.shards.contains_key(number));
     number.ok_or_else(|| errors::no_such_shard(stream, id))
 }
 
-/// AWS reshards these streams itself.
-fn on_demand(stream: &Stream) -> AwsError {
-    let Stream { name, account, .. } = stream;
-    let message =
-        format!("Request is invalid. Stream {name} under account {account} is in On-Demand mode.");
-    AwsError::sender("ValidationException", message)
+/// On-demand streams are resharded by AWS alone.
+fn check_can_reshard(stream: &Stream) -> Result<(), AwsError> {
+    if stream.status() != "ACTIVE" {
+        return Err(errors::not_active(stream));
+    }
+    if stream.on_demand {
+        let Stream { name, account, .. } = stream;
+        return Err(AwsError::sender(
+            "ValidationException",
+            format!(
+                "Request is invalid. Stream {name} under account {account} is in On-Demand mode."
+            ),
+        ));
+    }
+    Ok(())
 }
 
 fn not_open(stream: &Stream, id: &str) -> AwsError {

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::hash::HashKeyRange;
 use super::shard::{self, Shard};
-use super::{Stream, Target, errors, open};
+use super::{Stream, Target, errors, open, page};
 use crate::clock::Now;
 use crate::engine::Engine;
-use crate::engine::limits::{SHARD_PAGE, TOKEN_LIFETIME};
+use crate::engine::limits::SHARD_PAGE;
 use crate::error::AwsError;
 use crate::wire::Context;
 
@@ -81,7 +81,6 @@ impl From<&Shard> for ListedShard {
 struct Token {
     stream: u64,
     after: u32,
-    created: u64,
     filter: Option<ShardFilter>,
 }
 
@@ -106,7 +105,7 @@ pub(super) fn list_shards(
                 let message = "NextToken can be provided together with MaxResults only.";
                 return Err(errors::invalid_argument(message));
             }
-            let token = Token::decode(token, now)?;
+            let token: Token = page::decode(token, now)?;
             let mut streams = engine.streams.values();
             let stream = streams.find(|stream| stream.serial == token.stream);
             let stream = stream.ok_or_else(|| errors::not_found("The stream was deleted."))?;
@@ -122,12 +121,7 @@ pub(super) fn list_shards(
         }
     };
     let stream = open(&mut engine.streams, &arn, now)?;
-    let other_of_its_name = request
-        .stream_creation_timestamp
-        .is_some_and(|seconds| seconds as u64 != stream.created / 1000);
-    if other_of_its_name {
-        return Err(errors::stream_not_found(&stream.name, &stream.account));
-    }
+    stream.check_creation(request.stream_creation_timestamp)?;
     if !stream.is_usable() {
         return Err(errors::not_active(stream));
     }
@@ -139,7 +133,8 @@ pub(super) fn list_shards(
     let page: Vec<&Shard> = rest.by_ref().take((max as usize).min(SHARD_PAGE)).collect();
     let last = page.last().filter(|_| rest.peek().is_some());
     let token = last.map(|last| {
-        Token { stream: stream.serial, after: last.number, created: now.millis, filter }.encode()
+        let token = Token { stream: stream.serial, after: last.number, filter };
+        page::encode(token, now)
     });
     Ok(ShardList { shards: page.into_iter().map(ListedShard::from).collect(), next_token: token })
 }
@@ -157,7 +152,6 @@ impl ShardFilter {
         let Some(kind) = self.r#type.as_deref() else {
             return Ok(all.collect());
         };
-        let horizon = now.millis.saturating_sub(stream.retention_hours as u64 * 3_600_000);
         let timestamp = || {
             let timestamp = self.timestamp.map(|seconds| (seconds * 1000.0) as u64);
             timestamp.ok_or_else(|| {
@@ -173,7 +167,7 @@ impl ShardFilter {
             "FROM_TRIM_HORIZON" => all.collect(),
             "AT_LATEST" => all.filter(|shard| shard.is_open()).collect(),
             "AT_TRIM_HORIZON" => {
-                let at = horizon.max(stream.created);
+                let at = stream.horizon(now).max(stream.created);
                 all.filter(|shard| open_at(shard, at)).collect()
             }
             "AFTER_SHARD_ID" => {
@@ -199,22 +193,5 @@ impl ShardFilter {
                 return Err(errors::constraint(format_args!("'{kind}'"), "shardFilter.type", must));
             }
         })
-    }
-}
-
-impl Token {
-    fn encode(&self) -> String {
-        // Plain numbers and texts: this cannot fail.
-        aws_smithy_types::base64::encode(serde_json::to_vec(self).unwrap_or_default())
-    }
-
-    fn decode(text: &str, now: Now) -> Result<Self, AwsError> {
-        let json = aws_smithy_types::base64::decode(text).ok();
-        let token: Option<Self> = json.and_then(|json| serde_json::from_slice(&json).ok());
-        let token = token.ok_or_else(|| errors::invalid_argument("NextToken is invalid."))?;
-        if now.millis.saturating_sub(token.created) > TOKEN_LIFETIME.as_millis() as u64 {
-            return Err(AwsError::sender("ExpiredNextTokenException", "NextToken has expired."));
-        }
-        Ok(token)
     }
 }

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
+use super::consumers;
+use super::errors::stream_not_found;
 use super::hash::{self, HashKeyRange};
 use super::shard::Shard;
 use crate::clock::Now;
 use crate::engine::limits::RETENTION_HOURS;
+use crate::error::AwsError;
 
 /// How long a stream is `CREATING`, `UPDATING` or `DELETING`: on AWS half a minute, here only
 /// long enough that whoever does not wait for it is found out.
@@ -28,6 +32,9 @@ pub(crate) struct Stream {
     pub(crate) on_demand: bool,
     pub(crate) retention_hours: i64,
     pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) consumers: consumers::ByName,
+    /// When UpdateShardCount was called in the last day.
+    pub(crate) scalings: Vec<Instant>,
     /// All that are not expired, by number.
     pub(crate) shards: BTreeMap<u32, Shard>,
     /// Wakes subscriptions: there are records, or other shards.
@@ -85,6 +92,8 @@ impl Stream {
             on_demand: false,
             retention_hours: *RETENTION_HOURS.start(),
             tags: BTreeMap::new(),
+            consumers: BTreeMap::new(),
+            scalings: Vec::new(),
             shards: BTreeMap::new(),
             wake: Arc::default(),
             open: BTreeMap::new(),
@@ -119,8 +128,8 @@ impl Stream {
     }
 
     /// When something changes by itself, retention aside.
-    pub(crate) fn next_event(&self) -> Option<Now> {
-        self.transition.as_ref().map(|transition| transition.until)
+    pub(crate) fn next_event(&self) -> Option<Instant> {
+        self.transition.as_ref().map(|transition| transition.until.instant)
     }
 
     /// Lets the time pass: changes take effect, old records and shards are dropped. False if the
@@ -140,13 +149,34 @@ impl Stream {
                 Change::Create | Change::Settings => {}
             }
         }
-        let horizon = now.millis.saturating_sub(self.retention_hours as u64 * 3_600_000);
+        self.consumers.retain(|_, consumer| consumer.advance(now.instant));
+        let horizon = self.horizon(now);
         for shard in self.shards.values_mut() {
             shard.trim(horizon);
         }
         // A closed shard is expired when nothing in it could still be read.
         self.shards.retain(|_, shard| shard.closed.is_none_or(|closed| closed > horizon));
         true
+    }
+
+    /// Records that arrived then or before are dropped: milliseconds since 1970.
+    pub(crate) fn horizon(&self, now: Now) -> u64 {
+        now.millis.saturating_sub(self.retention_hours as u64 * 3_600_000)
+    }
+
+    /// What the old period has dropped stays dropped.
+    pub(crate) fn set_retention(&mut self, hours: i64, now: Now) {
+        self.retention_hours = hours;
+        self.begin(Change::Settings, now);
+        self.advance(now);
+    }
+
+    /// Requests may name the second, since 1970, in which the stream they mean was made.
+    pub(crate) fn check_creation(&self, seconds: Option<f64>) -> Result<(), AwsError> {
+        if seconds.is_none_or(|seconds| seconds as u64 == self.created / 1000) {
+            return Ok(());
+        }
+        Err(stream_not_found(&self.name, &self.account))
     }
 
     /// The open shard of a hash key.

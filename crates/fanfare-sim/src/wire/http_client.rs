@@ -63,6 +63,9 @@ async fn call(sim: &Sim, request: HttpRequest) -> Result<HttpResponse, Connector
         .handle(http::Request::from_parts(parts, body))
         .await
         .map_err(|broken| ConnectorError::io(broken.into()))?;
-    let response = response.map(SdkBody::from);
+    let response = response.map(|body| match body.into_whole() {
+        Ok(bytes) => SdkBody::from(bytes),
+        Err(events) => SdkBody::from_body_1_x(events),
+    });
     HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
 }

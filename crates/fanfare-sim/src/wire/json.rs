@@ -15,7 +15,7 @@ pub(super) fn success(body: Bytes, request_id: &str) -> Response<Bytes> {
 
 pub(super) fn error(error: &AwsError, request_id: &str) -> Response<Bytes> {
     let body = json!({ "__type": error_type(&error.code), "message": error.message }).to_string();
-    let mut response = respond(error.status, CONTENT_TYPE, body.into(), Some(request_id));
+    let mut response = respond(error.status, CONTENT_TYPE, Bytes::from(body), Some(request_id));
     let blame = if error.is_sender_fault() { "Sender" } else { "Receiver" };
     if let Ok(value) = HeaderValue::from_str(&format!("{};{blame}", error.code)) {
         response.headers_mut().insert("x-amzn-query-error", value);

@@ -15,5 +15,5 @@ pub(super) fn success(body: Bytes, request_id: &str) -> Response<Bytes> {
 
 pub(super) fn error(error: &AwsError, request_id: &str) -> Response<Bytes> {
     let body = json!({ "__type": error.code, "message": error.message }).to_string();
-    respond(error.status, CONTENT_TYPE, body.into(), Some(request_id))
+    respond(error.status, CONTENT_TYPE, Bytes::from(body), Some(request_id))
 }

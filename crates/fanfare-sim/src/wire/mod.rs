@@ -1,5 +1,7 @@
 //! The wire: which service a request is for and who sends it, and how answers are written.
 
+mod body;
+pub(crate) mod events;
 mod http_client;
 mod json;
 mod json11;
@@ -13,6 +15,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::error::AwsError;
 
+pub use body::Body;
 pub(crate) use http_client::http_client;
 pub(crate) use query::parse as parse_query;
 pub(crate) use server::serve;
@@ -97,17 +100,23 @@ impl Protocol {
 impl Call {
     pub(crate) fn answer(
         &self,
-        outcome: Result<Bytes, AwsError>,
+        outcome: Result<Body, AwsError>,
         request_id: &str,
-    ) -> Response<Bytes> {
-        match (self.service, outcome) {
+    ) -> Response<Body> {
+        let whole = match outcome.map(Body::into_whole) {
+            Ok(Err(body)) => return respond(200, events::CONTENT_TYPE, body, Some(request_id)),
+            Ok(Ok(whole)) => Ok(whole),
+            Err(error) => Err(error),
+        };
+        let response = match (self.service, whole) {
             (Service::Kinesis, Ok(body)) => json11::success(body, request_id),
             (Service::Kinesis, Err(error)) => Protocol::Json11.error(&error, request_id),
             (Service::Sqs, Ok(body)) => json::success(body, request_id),
             (Service::Sqs, Err(error)) => Protocol::Json.error(&error, request_id),
             (Service::Sns, Ok(result)) => xml::success(&self.action, &result, request_id),
             (Service::Sns, Err(error)) => Protocol::Query.error(&error, request_id),
-        }
+        };
+        response.map(Body::from)
     }
 }
 
@@ -191,7 +200,7 @@ pub(crate) fn health() -> Response<Bytes> {
         env!("CARGO_PKG_VERSION"),
         r#""}"#
     );
-    respond(200, "application/json", BODY.into(), None)
+    respond(200, "application/json", Bytes::from(BODY), None)
 }
 
 /// The credential scope of a signature.
@@ -227,12 +236,12 @@ fn host(request: &Request<Bytes>) -> String {
 }
 
 /// Builds an answer.
-fn respond(
+fn respond<B>(
     status: u16,
     content_type: &'static str,
-    body: Bytes,
+    body: B,
     request_id: Option<&str>,
-) -> Response<Bytes> {
+) -> Response<B> {
     let mut response = Response::new(body);
     *response.status_mut() =
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

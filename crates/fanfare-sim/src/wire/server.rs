@@ -6,7 +6,7 @@ use std::pin::pin;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -15,9 +15,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::Body;
 use crate::sim::{BrokenConnection, Sim};
 
-/// More than any legal request: a batch of a mebibyte, every byte escaped in JSON or a form.
+/// More than any legal request: 10 MiB of records in base64; a batch of a mebibyte, every byte
+/// escaped in JSON or a form.
 const MAX_REQUEST_BYTES: usize = 16 * 1024 * 1024;
 
 pub(crate) async fn serve(
@@ -77,20 +79,16 @@ async fn connection(sim: Sim, stream: TcpStream, mut stop: watch::Receiver<bool>
 }
 
 /// An error here makes hyper close the connection without an answer, which is what the fault asks.
-async fn answer(
-    sim: &Sim,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, BrokenConnection> {
+async fn answer(sim: &Sim, request: Request<Incoming>) -> Result<Response<Body>, BrokenConnection> {
     let (parts, body) = request.into_parts();
-    let response = match Limited::new(body, MAX_REQUEST_BYTES).collect().await {
+    Ok(match Limited::new(body, MAX_REQUEST_BYTES).collect().await {
         Ok(body) => sim.handle(Request::from_parts(parts, body.to_bytes())).await?,
         Err(_) => too_large(),
-    };
-    Ok(response.map(Full::new))
+    })
 }
 
-fn too_large() -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from_static(b"the request is too large"));
+fn too_large() -> Response<Body> {
+    let mut response = Response::new(Bytes::from_static(b"the request is too large").into());
     *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
     response
 }

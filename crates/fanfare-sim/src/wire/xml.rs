@@ -78,7 +78,7 @@ pub(super) fn success(action: &str, result: &Bytes, request_id: &str) -> Respons
         "<{action}Response xmlns=\"{NAMESPACE}\">{result}<ResponseMetadata><RequestId>{request_id}\
          </RequestId></ResponseMetadata></{action}Response>"
     );
-    respond(200, CONTENT_TYPE, body.into(), Some(request_id))
+    respond(200, CONTENT_TYPE, Bytes::from(body), Some(request_id))
 }
 
 pub(super) fn error(error: &AwsError, request_id: &str) -> Response<Bytes> {
@@ -90,5 +90,5 @@ pub(super) fn error(error: &AwsError, request_id: &str) -> Response<Bytes> {
     })
     .text("RequestId", request_id);
     let body = format!("<ErrorResponse xmlns=\"{NAMESPACE}\">{}</ErrorResponse>", xml.0);
-    respond(error.status, CONTENT_TYPE, body.into(), Some(request_id))
+    respond(error.status, CONTENT_TYPE, Bytes::from(body), Some(request_id))
 }

@@ -1,4 +1,4 @@
-//! Outbox, relay, inbox, event log, replay and projections on a real PostgreSQL and on SQLite files.
+//! Outbox, relay, inbox, leases, event log, replay and projections on a real PostgreSQL and on SQLite files.
 #![allow(clippy::unwrap_used)]
 
 mod broker;
@@ -8,6 +8,7 @@ mod idempotency;
 mod inbox;
 mod inbox_trials;
 mod kills;
+mod leases;
 mod log;
 mod outbox;
 mod places;

@@ -88,7 +88,7 @@ impl Place {
         self.execute(&sql).await;
     }
 
-    async fn execute(&self, sql: &str) {
+    pub(crate) async fn execute(&self, sql: &str) {
         let sql = sqlx::AssertSqlSafe(sql.to_string());
         match &self.pool {
             Pool::Postgres(pool) => drop(sqlx::query(sql).execute(pool).await.unwrap()),

@@ -288,15 +288,6 @@ impl<'a> Backlog<'a> {
         ripe.chain(due).filter(|at| *at > now).min()
     }
 
-    /// Takes apart what is packed: it was for other shards than there are.
-    pub(super) fn unpack(&mut self) {
-        for record in std::mem::take(&mut self.records) {
-            self.land(&record);
-            self.waiting.extend(record.events);
-        }
-        self.sort();
-    }
-
     /// The record is no longer under way.
     pub(super) fn land(&mut self, record: &Record) {
         for event in &record.events {

@@ -40,7 +40,8 @@ impl Request {
             // Consumers drop an aggregate that has events of other shards.
             match map.as_ref().map(|map| map.owns(&shard, &record.hash_keys)) {
                 Ok(Some(true)) => Ok(()),
-                Ok(_) => Err(Failure::transient("landed in a shard that was split or merged", "")),
+                Ok(Some(false)) => Err(Failure::transient("landed in another shard", "")),
+                Ok(None) => Err(Failure::transient("landed in a shard that is not listed", "")),
                 Err(failure) => {
                     Err(Failure::transient("landed in an unknown shard", &failure.to_string()))
                 }

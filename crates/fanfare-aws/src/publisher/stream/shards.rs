@@ -16,8 +16,10 @@ use tokio::time::Instant;
 use super::pace::Pace;
 use crate::{Aws, failure::Failure};
 
-/// The shortest time between two listings of a stream whose shards are known already.
-const LISTING_PAUSE: Duration = Duration::from_secs(1);
+/// The shortest time between two listings of a stream whose shards are known already: all who write
+/// to it, and read it, share 1,000 a second.
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListShards.html>
+const LISTING_PAUSE: Duration = Duration::from_millis(250);
 
 /// A shard, and how fast this process may write to it.
 #[derive(Debug)]

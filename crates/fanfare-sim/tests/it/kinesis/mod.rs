@@ -2,3 +2,8 @@
 
 mod basics;
 mod common;
+mod fan_out;
+mod limits;
+mod properties;
+mod reading;
+mod streams;
