@@ -65,7 +65,7 @@ pub struct Lease {
     /// Grows whenever the lease is taken or renewed. Who has seen it unchanged for as long as a
     /// lease lasts, by his own clock, may take the lease: no two clocks are ever compared.
     pub counter: u64,
-    /// The worker that has asked the owner for it.
+    /// The worker that has asked the owner for it, until it is taken.
     pub successor: Option<String>,
     /// How far the shard has been handled.
     pub checkpoint: Checkpoint,
@@ -208,8 +208,9 @@ pub trait LeaseStore: Send + Sync {
         renewals: &'a [Renewal],
     ) -> BoxFuture<'a, Result<Vec<Renewed>, LeaseError>>;
 
-    /// Writes the same, and gives the leases up: they have no owner and no successor then, and their
-    /// epochs stay. Those that `owner` does not hold any more are left as they are.
+    /// Writes the same, and gives the leases up: they have no owner then. Their epochs stay, and so
+    /// do their successors, for whom they are meant. Those that `owner` does not hold any more are
+    /// left as they are.
     fn release<'a>(
         &'a self,
         group: &'a LeaseGroup,

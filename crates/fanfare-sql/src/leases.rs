@@ -221,7 +221,7 @@ impl LeaseStore for SqlLeaseStore {
     ) -> BoxFuture<'a, Result<(), LeaseError>> {
         Box::pin(async move {
             let given: Vec<_> = renewals.iter().map(Given::renewal).collect();
-            let release = RENEW.replace("ALSO", ", lease_owner = null, lease_successor = null");
+            let release = RENEW.replace("ALSO", ", lease_owner = null");
             let _: Vec<(String, Option<String>)> =
                 self.fetch(&release, group, &given, Some(owner)).await?;
             Ok(())

@@ -6,15 +6,30 @@
 //! have read it, so a lease has ended for its holder before anybody else can take it.
 
 mod held;
+mod keeper;
+mod life;
+mod lineage;
+mod look;
+mod plan;
+mod seen;
+#[cfg(test)]
+mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use fanfare_core::{Checkpoint, LeaseError, LeaseGroup, LeaseStore};
+use futures_util::{join, try_join};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::failure::Failure;
 pub(super) use held::Held;
+use keeper::Keeper;
+use look::Looks;
 
 /// What there is to know of a stream's shards.
 pub(super) trait Shards: Send + Sync + 'static {
@@ -124,8 +139,36 @@ impl<S: Shards> Coordinator<S> {
         C: Fn(Held) -> F + Send + Sync + 'static,
         F: Future<Output = Ended> + Send + 'static,
     {
-        let _ = (consume, shutdown, drain);
-        let Coordinator { store: _, group: _, shards: _, settings: _ } = self;
-        Ok(())
+        let Coordinator { store, group, shards, settings } = self;
+        let stop = shutdown.child_token();
+        let keeper = Arc::new(Keeper::new(store, group, shards, settings, stop.clone()));
+        let mut lives = JoinSet::new();
+        let mut renewals = pin!(keeper.renewals());
+
+        let looks = Looks::new(Arc::clone(&keeper), consume);
+        let work = async {
+            let worked = try_join!(looks.run(&mut lives), keeper.follow_lineage());
+            stop.cancel();
+            worked.map(drop)
+        };
+        let stopped = async {
+            stop.cancelled().await;
+            Instant::now()
+        };
+        let (worked, stopped) = tokio::select! {
+            done = async { join!(work, stopped) } => done,
+            never = &mut renewals => match never {},
+        };
+
+        let ended = async { while lives.join_next().await.is_some() {} };
+        let in_time = tokio::select! {
+            ended = timeout_at(stopped + drain, ended) => ended.is_ok(),
+            never = &mut renewals => match never {},
+        };
+        if !in_time {
+            tracing::warn!(group = %keeper.group, "shards did not end in time: left as they are");
+        }
+        keeper.release_all(lives.shutdown()).await;
+        worked
     }
 }

@@ -147,9 +147,8 @@ impl LeaseStore for MemoryLeaseStore {
         owner: &'a str,
         renewals: &'a [Renewal],
     ) -> BoxFuture<'a, Result<(), LeaseError>> {
-        let give_up = |lease: &mut Lease| (lease.owner, lease.successor) = (None, None);
         Box::pin(async move {
-            self.renew(group, owner, renewals, give_up);
+            self.renew(group, owner, renewals, |lease| lease.owner = None);
             Ok(())
         })
     }

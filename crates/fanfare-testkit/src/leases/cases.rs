@@ -204,11 +204,13 @@ pub(super) async fn a_released_lease_is_anybodys(leases: Leases) -> Result<()> {
     leases.release("w1", &[next(&a, Some(after("5", Some(1)))), next(&b, None)]).await?;
     let mut released = a.clone();
     (released.owner, released.counter, released.checkpoint) = (None, 2, after("5", Some(1)));
-    equal("the lease", &leases.get("a").await?, &released)?;
+    released.successor = Some("w2".into());
+    equal("the lease, with whom it is meant for", &leases.get("a").await?, &released)?;
     equal("its renewal", &leases.renew("w1", &[next(&released, None)]).await?, &vec![])?;
     leases.release("w1", &[next(&released, Some(Checkpoint::Oldest))]).await?;
     equal("released again", &leases.get("a").await?, &released)?;
     let taken = leases.take("a", "w1").await?;
+    equal("its successor", &taken.successor, &None)?;
     equal("its next epoch and start", &(taken.epoch, taken.checkpoint), &(2, after("5", Some(1))))
 }
 

@@ -1,8 +1,8 @@
 //! A lease, as the one who consumes its shard sees it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fanfare_core::{Checkpoint, Lease};
+use fanfare_core::{Checkpoint, Lease, Renewal, Renewed};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -12,49 +12,72 @@ use tokio_util::sync::CancellationToken;
 /// A lease that this worker holds. Clones share it.
 #[derive(Debug, Clone)]
 pub(in crate::stream) struct Held {
-    shared: Arc<Shared>,
+    lease: Arc<Lease>,
+    state: Arc<State>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    lease: Lease,
-    /// When it ends unless it is renewed; never later again once that has passed.
+struct State {
+    /// When it ends unless it is renewed. Once that has passed it is never put off again.
     until: watch::Sender<Instant>,
     wanted: CancellationToken,
-    /// What is not known to be stored yet.
-    checkpoint: Mutex<Option<Checkpoint>>,
+    written: Mutex<Written>,
+}
+
+/// What the store has been told, or is to be told.
+#[derive(Debug)]
+struct Written {
+    /// Of the renewal that was sent last.
+    counter: u64,
+    checkpoint: Checkpoint,
+    /// Whether the store is known to have that checkpoint.
+    stored: bool,
+    /// Whether the lease is being given up: from then on nothing is renewed any more.
+    closing: bool,
+    successor: Option<String>,
 }
 
 impl Held {
     /// A lease that was taken by a call which was sent a lease's time before `until`.
     pub(super) fn new(lease: Lease, until: Instant, wanted: CancellationToken) -> Self {
-        let until = watch::Sender::new(until);
-        Held { shared: Arc::new(Shared { lease, until, wanted, checkpoint: Mutex::new(None) }) }
+        let written = Written {
+            counter: lease.counter,
+            checkpoint: lease.checkpoint.clone(),
+            stored: true,
+            closing: false,
+            successor: None,
+        };
+        let (until, written) = (watch::Sender::new(until), Mutex::new(written));
+        Held { lease: Arc::new(lease), state: Arc::new(State { until, wanted, written }) }
     }
 
     /// The lease as it was when this consuming of it began: `key` is the shard, `checkpoint` where
     /// to begin.
     pub(in crate::stream) fn lease(&self) -> &Lease {
-        &self.shared.lease
+        &self.lease
     }
 
     /// Whether something may be begun: nobody else can have taken the lease yet.
     pub(in crate::stream) fn is_valid(&self) -> bool {
-        Instant::now() < *self.shared.until.borrow()
+        Instant::now() < self.until() && !self.written().closing
     }
 
     /// Notes how far the shard has been handled. It is stored with the next renewal, after a third
     /// of a lease's time at most, or when the lease is given up. The end of the shard is no
     /// checkpoint of this kind: see [`Ended::ShardEnd`](super::Ended::ShardEnd).
     pub(in crate::stream) fn checkpoint(&self, checkpoint: Checkpoint) {
-        *self.pending() = Some(checkpoint);
+        let mut written = self.written();
+        if written.checkpoint != checkpoint {
+            written.checkpoint = checkpoint;
+            written.stored = false;
+        }
     }
 
     /// Resolves when the lease has ended, or another has it: stop at once, and leave what is under
     /// way. The future that consumes the shard is dropped then by itself; wait for this where
     /// something outlives that.
     pub(in crate::stream) async fn lost(&self) {
-        let mut until = self.shared.until.subscribe();
+        let mut until = self.state.until.subscribe();
         loop {
             let end = *until.borrow_and_update();
             tokio::select! {
@@ -62,7 +85,7 @@ impl Held {
                 // Its sender lives as long as `self`.
                 _ = until.changed() => {}
             }
-            if !self.is_valid() {
+            if Instant::now() >= self.until() {
                 return;
             }
         }
@@ -73,15 +96,79 @@ impl Held {
     /// [`Ended::GivenUp`](super::Ended::GivenUp). There is no time-out for that while the worker
     /// runs: the lease is renewed for as long as it takes, and the other waits.
     pub(in crate::stream) async fn wanted(&self) {
-        self.shared.wanted.cancelled().await;
+        self.state.wanted.cancelled().await;
     }
 
     /// Whether it is [wanted](Self::wanted).
     pub(in crate::stream) fn is_wanted(&self) -> bool {
-        self.shared.wanted.is_cancelled()
+        self.state.wanted.is_cancelled()
     }
 
-    fn pending(&self) -> std::sync::MutexGuard<'_, Option<Checkpoint>> {
-        self.shared.checkpoint.lock().unwrap_or_else(PoisonError::into_inner)
+    /// When it ends unless it is renewed.
+    pub(super) fn until(&self) -> Instant {
+        *self.state.until.borrow()
+    }
+
+    /// The same lease, to be consumed from the last checkpoint on.
+    pub(super) fn resumed(&self) -> Held {
+        let mut lease = Lease::clone(&self.lease);
+        lease.checkpoint = self.written().checkpoint.clone();
+        Held { lease: Arc::new(lease), state: Arc::clone(&self.state) }
+    }
+
+    pub(super) fn want(&self) {
+        self.state.wanted.cancel();
+    }
+
+    /// The next renewal; none if the lease is over or is being given up.
+    pub(super) fn renewal(&self) -> Option<Renewal> {
+        let mut written = self.written();
+        (Instant::now() < self.until() && !written.closing).then(|| {
+            let checkpoint = (!written.stored).then(|| written.checkpoint.clone());
+            self.next(&mut written, checkpoint)
+        })
+    }
+
+    /// What gives the lease up, at the end of the shard or at the last checkpoint; and the end of
+    /// all renewing. Whenever it is sent it is the last that was sent.
+    pub(super) fn release(&self, at_end: bool) -> Renewal {
+        let mut written = self.written();
+        written.closing = true;
+        let checkpoint = if at_end { Checkpoint::End } else { written.checkpoint.clone() };
+        self.next(&mut written, Some(checkpoint))
+    }
+
+    fn next(&self, written: &mut Written, checkpoint: Option<Checkpoint>) -> Renewal {
+        written.counter += 1;
+        Renewal::new(&*self.lease.key, self.lease.epoch, written.counter, checkpoint)
+    }
+
+    /// A renewal went through, and the lease lasts until then; unless it has ended before that was
+    /// known. Tells whether somebody asks for it who has not been seen to.
+    pub(super) fn renewed(&self, renewal: &Renewal, renewed: &Renewed, until: Instant) -> bool {
+        self.state.until.send_if_modified(|current| {
+            let extends = Instant::now() < *current && *current < until;
+            if extends {
+                *current = until;
+            }
+            extends
+        });
+        let mut written = self.written();
+        if renewal.checkpoint.as_ref() == Some(&written.checkpoint) {
+            written.stored = true;
+        }
+        let is_news = renewed.successor.is_some() && renewed.successor != written.successor;
+        written.successor = renewed.successor.clone();
+        is_news
+    }
+
+    /// It is over: another has the lease, or nobody consumes its shard any more.
+    pub(super) fn end(&self) {
+        let now = Instant::now();
+        self.state.until.send_modify(|until| *until = now.min(*until));
+    }
+
+    fn written(&self) -> MutexGuard<'_, Written> {
+        self.state.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,0 +1,11 @@
+//! Workers that share a stream, in virtual time.
+#![allow(clippy::unwrap_used)]
+
+mod lineage;
+mod lines;
+mod plans;
+mod seeds;
+mod sharing;
+mod stream;
+mod world;
+mod zombies;
