@@ -107,6 +107,8 @@ impl<D: Sql> Story<'_, D> {
         let expected =
             if placed.reduces_stock { (1, i64::from(placed.order.quantity)) } else { (0, 0) };
         ensure!((times, taken) == expected, "{id} reduced stock {times} times, by {taken}");
+        let marks = stock.marks(id).await?;
+        ensure!(marks == (times, times), "{id} was marked as sold and gone so often: {marks:?}");
         let deliveries = self.services["delivery"].store.read().await?.of(id).await?;
         ensure!(deliveries == 1, "{id} has {deliveries} deliveries");
         let status = self.services["orders"].store.read().await?.status(id).await?;
