@@ -135,7 +135,8 @@ async fn soak(seed: u64, events: usize) {
     for (key, numbers) in first {
         assert!(numbers.is_sorted(), "seed {seed}, {key}: {numbers:?}");
     }
-    let letters: BTreeSet<usize> = shop.letters().iter().map(|letter| number(&letter.body)).collect();
+    let letters: BTreeSet<usize> =
+        shop.letters().iter().map(|letter| number(&letter.body)).collect();
     assert_eq!(letters, (0..events).filter(|n| n.is_multiple_of(POISON)).collect(), "seed {seed}");
     leases.assert_done().await;
     println!(
@@ -186,12 +187,15 @@ async fn produce(orders: Emitter, producer: usize, events: usize, mut rng: fastr
     let mut numbers = (0..events).filter(|number| number % PRODUCERS == producer).peekable();
     while numbers.peek().is_some() {
         let batch = numbers.by_ref().take(rng.usize(1..600));
-        let key = |n: usize| format!("key-{}", n / PRODUCERS * 7 % (KEYS / PRODUCERS) * PRODUCERS + producer);
+        let key = |n: usize| {
+            format!("key-{}", n / PRODUCERS * 7 % (KEYS / PRODUCERS) * PRODUCERS + producer)
+        };
         let mut batch: Vec<_> = batch.map(|number| order(key(number), number)).collect();
         while !batch.is_empty() {
             let report = orders.emit_all(batch.clone()).await.unwrap();
             let outcomes = report.outcomes().iter();
-            batch = outcomes.zip(batch).filter(|(o, _)| o.is_err()).map(|(_, event)| event).collect();
+            batch =
+                outcomes.zip(batch).filter(|(o, _)| o.is_err()).map(|(_, event)| event).collect();
         }
         sleep(Duration::from_millis(rng.u64(..400))).await;
     }
@@ -201,7 +205,9 @@ async fn produce(orders: Emitter, producer: usize, events: usize, mut rng: fastr
 async fn reshard(shop: &Shop, rng: &mut fastrand::Rng, split: bool) {
     for _ in 0..1_000 {
         sleep(Duration::from_millis(500)).await;
-        let Ok(shards) = shop.kinesis.list_shards().stream_name(STREAM).send().await else { continue };
+        let Ok(shards) = shop.kinesis.list_shards().stream_name(STREAM).send().await else {
+            continue;
+        };
         let mut open = Vec::new();
         for shard in shards.shards() {
             if shard.sequence_number_range().unwrap().ending_sequence_number().is_none() {
@@ -274,7 +280,10 @@ impl Watched {
 }
 
 impl LeaseStore for Watched {
-    fn leases<'a>(&'a self, group: &'a LeaseGroup) -> BoxFuture<'a, Result<Vec<Lease>, LeaseError>> {
+    fn leases<'a>(
+        &'a self,
+        group: &'a LeaseGroup,
+    ) -> BoxFuture<'a, Result<Vec<Lease>, LeaseError>> {
         self.inner.leases(group)
     }
 
