@@ -24,15 +24,16 @@ impl<D: Sql> Story<'_, D> {
         }
         let counts = self.shop.tally.counts();
         note(format_args!(
-            "published {}, delivered {}: handled {}, duplicates {}, retried {}, rejected {}, \
-             held back {}",
+            "published {}; handled {}, duplicates {}, retried {}, rejected {}, held back {}, \
+             passed over {}, of {} deliveries",
             self.shop.published.count(),
-            counts.delivered,
             counts.handled,
             counts.duplicates,
             counts.retried,
             counts.rejected,
             counts.held_back,
+            counts.passed_over,
+            counts.delivered,
         ));
         note(format_args!("requests to AWS: {}", self.shop.aws.requests()));
         ensure!(
@@ -41,7 +42,8 @@ impl<D: Sql> Story<'_, D> {
                     + counts.duplicates
                     + counts.retried
                     + counts.rejected
-                    + counts.held_back,
+                    + counts.held_back
+                    + counts.passed_over,
             "a delivery has no outcome: {counts:?}"
         );
         ensure!(counts.handled == self.handled, "{} were to be handled: {counts:?}", self.handled);
