@@ -1,30 +1,26 @@
-//! fanfare's outbox beside its peers: one PostgreSQL, one run, rounds in turn.
+//! fanfare beside its peers: outboxes on one PostgreSQL, and producers and consumers of one stream.
 
-mod contestant;
-mod contestants;
-mod inbox;
-mod ledger;
-mod load;
-mod report;
-mod scenarios;
-mod server;
+mod event;
+mod figures;
+mod machine;
+mod outbox;
+mod streams;
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Result, bail};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
-use crate::report::Machine;
-use crate::scenarios::Plan;
-use crate::server::Server;
+use crate::machine::Machine;
 
 /// The share of all processors that others may use on a machine that is measured for others to read.
 const QUIET: f64 = 0.1;
 
-/// Compares outboxes; writes docs/benchmarks.md.
+/// Compares fanfare with its peers; writes docs/benchmarks.md and docs/benchmarks-kinesis.md.
 #[derive(Parser)]
 struct Arguments {
+    /// What to compare; everything if it is left out
+    what: Option<What>,
     /// Short rounds, to see that it runs; nothing is written
     #[arg(long)]
     quick: bool,
@@ -33,82 +29,50 @@ struct Arguments {
     only: Option<String>,
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum What {
+    /// Outboxes, on PostgreSQL
+    Outbox,
+    /// Producers and consumers of a Kinesis stream, on the simulator
+    Streams,
+    /// Not a comparison: the simulator, as the comparison of streams starts it for itself
+    #[value(hide = true)]
+    Simulator,
+}
+
+fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let plan = if arguments.quick {
-        let (warm_up, window) = (Duration::from_millis(200), Duration::from_millis(600));
-        Plan { rounds: 1, warm_up, window, snapshot: Duration::from_secs(4) }
-    } else {
-        let (warm_up, window) = (Duration::from_millis(500), Duration::from_millis(2_500));
-        Plan { rounds: 3, warm_up, window, snapshot: Duration::from_secs(40) }
-    };
-    let mut entries = contestants::ALL.to_vec();
-    if let Some(only) = &arguments.only {
-        let first = entries[0].name;
-        entries.retain(|entry| entry.name == first || entry.name.contains(only.as_str()));
+    let (quick, only) = (arguments.quick, arguments.only.as_deref());
+    if arguments.what == Some(What::Simulator) {
+        return streams::simulate();
     }
-    let server = Server::get().await?;
-    let mut machine = machine(server.version().await?);
-    let before = others().await;
-    let everything = async {
-        let results = scenarios::run(&server, &entries, plan).await?;
-        anyhow::Ok((results, inbox::run(&server, plan).await?))
-    };
-    let outcome = tokio::select! {
-        outcome = everything => outcome,
-        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
-    };
-    let (results, ways) = outcome?;
-    machine.others = before.zip(others().await);
-    let page = report::page(&machine, &entries, plan, &results, &ways)?;
-    println!("{page}");
-    if arguments.quick || arguments.only.is_some() {
-        return Ok(());
+    if arguments.what != Some(What::Streams) {
+        compare("benchmarks.md", quick || only.is_some(), || outbox::run(quick, only))?;
     }
-    if machine.others.is_some_and(|(before, after)| before.max(after) > QUIET) {
-        bail!("docs/benchmarks.md is not written: others use the machine, so the figures mislead");
+    if arguments.what != Some(What::Outbox) {
+        compare("benchmarks-kinesis.md", quick || only.is_some(), || streams::run(quick, only))?;
     }
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
-    std::fs::create_dir_all(&docs)?;
-    std::fs::write(docs.join("benchmarks.md"), page)?;
     Ok(())
 }
 
-fn machine(postgres: String) -> Machine {
-    let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = processors.lines().find_map(|line| {
-        line.strip_prefix("model name").and_then(|rest| rest.split_once(": ")).map(|(_, name)| name)
-    });
-    Machine {
-        processor: name.unwrap_or(std::env::consts::ARCH).to_owned(),
-        cores: std::thread::available_parallelism().map_or(1, usize::from),
-        postgres,
-        others: None,
+/// Prints the page of a comparison, and writes it to `docs/` unless it is only a try.
+fn compare<P>(file: &str, trial: bool, run: impl FnOnce() -> Result<P>) -> Result<()>
+where
+    P: FnOnce(&Machine) -> Result<String, std::fmt::Error>,
+{
+    let before = machine::others();
+    let page = run()?;
+    let machine = Machine::new(before.zip(machine::others()));
+    let page = page(&machine)?;
+    println!("{page}");
+    if trial {
+        return Ok(());
     }
-}
-
-/// The share of all processors that is used during a second in which nothing is measured.
-async fn others() -> Option<f64> {
-    let (used, total) = processor_time()?;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let (used_later, total_later) = processor_time()?;
-    Some((used_later - used) / (total_later - total))
-}
-
-/// Used and total, since the system started, of all processors together.
-fn processor_time() -> Option<(f64, f64)> {
-    let statistics = std::fs::read_to_string("/proc/stat").ok()?;
-    let times: Vec<f64> = statistics
-        .lines()
-        .next()?
-        .split_whitespace()
-        .skip(1)
-        // user, nice, system, idle, iowait, irq, softirq, steal; guests are in user already.
-        .take(8)
-        .map(str::parse)
-        .collect::<Result<_, _>>()
-        .ok()?;
-    let total = times.iter().sum();
-    Some((total - times.get(3)? - times.get(4)?, total))
+    if machine.others.is_some_and(|(before, after)| before.max(after) > QUIET) {
+        bail!("docs/{file} is not written: others use the machine, so the figures mislead");
+    }
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    std::fs::create_dir_all(&docs)?;
+    std::fs::write(docs.join(file), page)?;
+    Ok(())
 }

@@ -10,28 +10,27 @@ use fanfare_aws::{Aws, AwsPublisher, provision};
 use fanfare_core::{Destination, Message};
 use fanfare_kpl::{Opened, UserRecord, hash_key, open};
 use fanfare_sim::Sim;
-use fanfare_topology::{Bindings, Kinesis, Topology};
+use fanfare_topology::{Kinesis, Topology};
 
-pub const STREAM: &str = "shop-orders";
+pub(crate) const STREAM: &str = "shop-orders";
 
-pub struct Ground {
-    pub sim: Sim,
-    pub kinesis: aws_sdk_kinesis::Client,
-    pub bindings: Bindings,
-    pub aws: Aws,
-    pub publisher: AwsPublisher,
+pub(crate) struct Ground {
+    pub(crate) sim: Sim,
+    pub(crate) kinesis: aws_sdk_kinesis::Client,
+    pub(crate) aws: Aws,
+    pub(crate) publisher: AwsPublisher,
 }
 
 /// An event, where it came to lie.
 #[derive(Debug, Clone)]
-pub struct Landed {
-    pub key: String,
-    pub number: usize,
-    pub arrival: SystemTime,
+pub(crate) struct Landed {
+    pub(crate) key: String,
+    pub(crate) number: usize,
+    pub(crate) arrival: SystemTime,
 }
 
 /// The `number`-th event, of this key, with a body of so many bytes.
-pub fn message(key: &str, number: usize, bytes: usize) -> Message {
+pub(crate) fn message(key: &str, number: usize, bytes: usize) -> Message {
     let (id, destination) = (format!("id-{number}"), Destination::Topic("orders".into()));
     let mut body = format!("{key}/{number}/");
     body.extend(std::iter::repeat_n(' ', bytes.saturating_sub(body.len())));
@@ -39,24 +38,23 @@ pub fn message(key: &str, number: usize, bytes: usize) -> Message {
 }
 
 impl Ground {
-    pub async fn new(stream: Kinesis) -> Ground {
+    pub(crate) async fn new(stream: Kinesis) -> Ground {
         let topology = Topology::new("shop").topic("orders", stream);
         let sim = Sim::new();
         let config = sim.sdk_config();
         let aws = Aws::new(&config, "000000000000").unwrap();
         provision(&aws, &topology).await.unwrap();
         let kinesis = aws_sdk_kinesis::Client::new(&config);
-        let bindings = topology.bindings();
-        let publisher = AwsPublisher::new(aws.clone(), bindings.clone());
-        Ground { sim, kinesis, bindings, aws, publisher }
+        let publisher = AwsPublisher::new(aws.clone(), topology.bindings());
+        Ground { sim, kinesis, aws, publisher }
     }
 
-    pub fn count(&self, action: &str) -> u64 {
+    pub(crate) fn count(&self, action: &str) -> u64 {
         self.sim.requests().count(action)
     }
 
     /// The open shards and their ranges, in the order of these.
-    pub async fn open_shards(&self) -> Vec<(String, RangeInclusive<u128>)> {
+    pub(crate) async fn open_shards(&self) -> Vec<(String, RangeInclusive<u128>)> {
         let mut open: Vec<_> = self.shards().await;
         open.retain(|(_, _, open)| *open);
         open.sort_by_key(|(_, range, _)| *range.start());
@@ -76,7 +74,7 @@ impl Ground {
     }
 
     /// Splits the `place`-th open shard in the middle, and waits until that is done.
-    pub async fn split(&self, place: usize) {
+    pub(crate) async fn split(&self, place: usize) {
         let (id, range) = self.open_shards().await.swap_remove(place);
         let middle = range.start() + (range.end() - range.start()) / 2;
         let request = self.kinesis.split_shard().stream_name(STREAM).shard_to_split(id);
@@ -85,7 +83,7 @@ impl Ground {
     }
 
     /// Merges the `place`-th open shard with the next one, and waits until that is done.
-    pub async fn merge(&self, place: usize) {
+    pub(crate) async fn merge(&self, place: usize) {
         let open = self.open_shards().await;
         let request = self.kinesis.merge_shards().stream_name(STREAM);
         let request = request.shard_to_merge(&open[place].0);
@@ -94,20 +92,20 @@ impl Ground {
     }
 
     /// So many keys that lie in the `place`-th of `shards` equal shards.
-    pub fn keys_in(place: usize, shards: usize, count: usize) -> Vec<String> {
+    pub(crate) fn keys_in(place: usize, shards: usize, count: usize) -> Vec<String> {
         let width = u128::MAX / shards as u128 + 1;
         let keys = (0..).map(|i| format!("{place}-{i}"));
         keys.filter(|key| hash_key(key) / width == place as u128).take(count).collect()
     }
 
     /// How many records the stream has.
-    pub fn records(&self) -> usize {
+    pub(crate) fn records(&self) -> usize {
         self.sim.stream_records(STREAM).len()
     }
 
     /// What a consumer gets that drops an aggregate with events that its shard does not own, as the
     /// Kinesis Client Library does: of each key in its order.
-    pub async fn landed(&self) -> Vec<Landed> {
+    pub(crate) async fn landed(&self) -> Vec<Landed> {
         self.read(|records, range| match records.iter().all(|r| range.contains(&r.hash_key)) {
             true => records,
             false => Vec::new(),
@@ -116,7 +114,7 @@ impl Ground {
     }
 
     /// What a consumer gets that drops only the events that the shard does not own.
-    pub async fn landed_by_event(&self) -> Vec<Landed> {
+    pub(crate) async fn landed_by_event(&self) -> Vec<Landed> {
         self.read(|mut records, range| {
             records.retain(|record| range.contains(&record.hash_key));
             records
@@ -153,7 +151,7 @@ impl Ground {
     }
 
     /// The numbers of each key, in the order in which they appear first.
-    pub async fn by_key(&self) -> BTreeMap<String, Vec<usize>> {
+    pub(crate) async fn by_key(&self) -> BTreeMap<String, Vec<usize>> {
         let (all, by_event) = (self.landed().await, self.landed_by_event().await);
         let firsts = first_occurrences(all);
         for (key, numbers) in first_occurrences(by_event) {

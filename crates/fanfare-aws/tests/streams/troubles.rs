@@ -142,6 +142,33 @@ async fn an_aggregate_in_a_wrong_shard_is_not_accepted_while_shards_cannot_be_li
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_crowd_waits_for_one_look_at_the_shards() {
+    let ground = Ground::new(Kinesis::shards(2)).await;
+    for _ in 0..100 {
+        ground.sim.inject("ListShards", Fault::Hang);
+    }
+    let calls = (0..30).map(|call| {
+        let publisher = ground.publisher.clone();
+        async move { publisher.publish(&[message("a", call, 20)]).await.published() }
+    });
+    let published: usize = futures_util::future::join_all(calls).await.iter().sum();
+    assert_eq!((published, ground.count("ListShards")), (0, 3), "each waited for all of them");
+}
+
+#[tokio::test(start_paused = true)]
+async fn shards_that_cannot_be_listed_are_not_asked_for_with_each_answer() {
+    let ground = Ground::new(Kinesis::shards(1)).await;
+    ground.publisher.publish(&[message("a", 0, 20)]).await.into_result().unwrap();
+    ground.split(0).await;
+    let before = ground.count("ListShards");
+    for number in 1..100 {
+        ground.sim.inject("ListShards", denied());
+        ground.publisher.publish(&[message("a", number, 20)]).await.into_result().unwrap();
+    }
+    assert_eq!(ground.count("ListShards") - before, 1, "no time has passed");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_that_is_given_up_leaves_nothing_behind() {
     let ground = Ground::new(Kinesis::shards(1)).await;
     ground.sim.inject("ListShards", Fault::Hang);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use futures_util::future::BoxFuture;
-use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::ledger::Ledger;
+use crate::event::Placed;
+use crate::outbox::ledger::Ledger;
 
 /// Size of an event's data as JSON, in bytes.
 pub(crate) const PAYLOAD: usize = 512;
@@ -17,7 +17,7 @@ pub(crate) const PAYLOAD: usize = 512;
 pub(crate) const KEYS: u64 = 10_000;
 
 /// Connections that producers share: as many as there are producers.
-pub(crate) const CONNECTIONS: u32 = crate::load::PRODUCERS as u32;
+pub(crate) const CONNECTIONS: u32 = crate::outbox::load::PRODUCERS as u32;
 
 /// The row that every transaction writes, with or without events.
 pub(crate) const ORDERS: &str = "create table orders (\
@@ -49,33 +49,7 @@ pub(crate) struct Entry {
 
 pub(crate) type SetUp = fn(String) -> BoxFuture<'static, Result<Arc<dyn Contestant>>>;
 
-/// What an event says: its number, and enough beside it to make [`PAYLOAD`] bytes.
-#[derive(Clone, Debug, Serialize, Deserialize, fanfare::Event)]
-#[event(type = "bench.orders.OrderPlaced.v1", topic = "orders", key = key)]
-pub(crate) struct Placed {
-    pub(crate) event: u64,
-    pub(crate) key: String,
-    pub(crate) padding: String,
-}
-
-impl Placed {
-    pub(crate) fn new(event: u64) -> Self {
-        let key = format!("order-{:04}", event % KEYS);
-        let bare = Self { event, key, padding: String::new() };
-        let size = serde_json::to_vec(&bare).map_or(0, |json| json.len());
-        Self { padding: "x".repeat(PAYLOAD.saturating_sub(size)), ..bare }
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_payload_has_the_same_size() {
-        for event in [0, 9, 12_345, 999_999] {
-            assert_eq!(serde_json::to_vec(&Placed::new(event)).unwrap().len(), PAYLOAD);
-        }
-    }
+/// The event with this number.
+pub(crate) fn placed(event: u64) -> Placed {
+    Placed::new(event, format!("order-{:04}", event % KEYS), PAYLOAD)
 }

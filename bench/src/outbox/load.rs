@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::contestant::Contestant;
-use crate::ledger::{Figures, Ledger};
+use crate::outbox::contestant::Contestant;
+use crate::outbox::ledger::{Figures, Ledger};
 
 /// Producers at once, when nothing holds them back.
 pub(crate) const PRODUCERS: usize = 32;

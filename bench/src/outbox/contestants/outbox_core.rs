@@ -15,8 +15,9 @@ use sqlx_08::postgres::PgPoolOptions;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::contestant::{CONNECTIONS, Contestant, Entry, ORDERS, PLACE_ORDER, Placed};
-use crate::ledger::Ledger;
+use crate::event::Placed;
+use crate::outbox::contestant::{CONNECTIONS, Contestant, Entry, ORDERS, PLACE_ORDER, placed};
+use crate::outbox::ledger::Ledger;
 
 /// As its documentation has it.
 const SCHEMA: &str = "
@@ -76,7 +77,7 @@ impl Contestant for OutboxCore {
             let mut tx = self.pool.begin().await?;
             sqlx_08::query(PLACE_ORDER).bind("a customer").bind(1299_i64).execute(&mut *tx).await?;
             for event in events {
-                self.service.add_event("OrderPlaced", Placed::new(event), None, &mut *tx).await?;
+                self.service.add_event("OrderPlaced", placed(event), None, &mut *tx).await?;
             }
             Ok(tx.commit().await?)
         })

@@ -10,8 +10,9 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio_util::sync::CancellationToken;
 
-use crate::contestant::{CONNECTIONS, Contestant, Entry, ORDERS, PLACE_ORDER, Placed};
-use crate::ledger::Ledger;
+use crate::event::Placed;
+use crate::outbox::contestant::{CONNECTIONS, Contestant, Entry, ORDERS, PLACE_ORDER, placed};
+use crate::outbox::ledger::Ledger;
 
 const SCHEMA: &str = "
 create table outbox (
@@ -50,7 +51,7 @@ impl Contestant for Naive {
             sqlx::query(PLACE_ORDER).bind("a customer").bind(1299_i64).execute(&mut *tx).await?;
             if !events.is_empty() {
                 let payloads: Vec<Vec<u8>> = events
-                    .map(|event| serde_json::to_vec(&Placed::new(event)))
+                    .map(|event| serde_json::to_vec(&placed(event)))
                     .collect::<Result<_, _>>()?;
                 sqlx::query("insert into outbox (payload) select unnest($1::bytea[])")
                     .bind(payloads)

@@ -15,10 +15,11 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::{PgConnection, PgPool};
 use tokio::task::JoinSet;
 
-use crate::contestant::{CONNECTIONS, ORDERS, PLACE_ORDER, Placed};
-use crate::load::PRODUCERS;
-use crate::scenarios::Plan;
-use crate::server::Server;
+use crate::event::Placed;
+use crate::outbox::contestant::{CONNECTIONS, ORDERS, PLACE_ORDER, placed};
+use crate::outbox::load::PRODUCERS;
+use crate::outbox::scenarios::Plan;
+use crate::outbox::server::Server;
 
 /// Messages that come together, where they do.
 const TOGETHER: u64 = 10;
@@ -112,7 +113,7 @@ async fn consume(consumer: &Consumer, first: u64, count: u64) -> Result<()> {
     let source: Arc<str> = "elsewhere".into();
     let batch = (first..first + count)
         .map(|event| {
-            let message = seal_event(&source, &Placed::new(event))?;
+            let message = seal_event(&source, &placed(event))?;
             Ok(RawDelivery::new(message.body, Metadata::new(event.to_string(), 1)))
         })
         .collect::<Result<Vec<_>>>()?;

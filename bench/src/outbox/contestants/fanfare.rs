@@ -12,8 +12,9 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio_util::sync::CancellationToken;
 
-use crate::contestant::{CONNECTIONS, Contestant, Entry, ORDERS, PLACE_ORDER, Placed};
-use crate::ledger::Ledger;
+use crate::event::Placed;
+use crate::outbox::contestant::{CONNECTIONS, Contestant, Entry, ORDERS, PLACE_ORDER, placed};
+use crate::outbox::ledger::Ledger;
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "fanfare",
@@ -47,7 +48,7 @@ impl Contestant for Fanfare {
             sqlx::query(PLACE_ORDER).bind("a customer").bind(1299_i64).execute(&mut *tx).await?;
             let recorded = !events.is_empty();
             if recorded {
-                let events: Vec<Placed> = events.map(Placed::new).collect();
+                let events: Vec<Placed> = events.map(placed).collect();
                 self.outbox.record_all(&mut tx, events).await?;
             }
             tx.commit().await?;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::contestant::{Contestant, Entry};
-use crate::ledger::Figures;
-use crate::load::{Pace, Running, Window, produce};
-use crate::server::{Database, Server};
+use crate::outbox::contestant::{Contestant, Entry};
+use crate::outbox::ledger::Figures;
+use crate::outbox::load::{Pace, Running, Window, produce};
+use crate::outbox::server::{Database, Server};
 
 /// Transactions per second where nothing is saturated.
 pub(crate) const QUIET: Pace = Pace::PerSecond(200);
@@ -155,7 +155,7 @@ impl Field {
 
     /// Without and with an event, in turn, twice.
     async fn cost(&self, plan: Plan) -> Result<Cost> {
-        let ledger = Arc::new(crate::ledger::Ledger::new());
+        let ledger = Arc::new(crate::outbox::ledger::Ledger::new());
         let rate = async |events| -> Result<Window> {
             let (warm_up, window) = (plan.warm_up / 2, plan.window / 2);
             produce(&self.contestant, &ledger, events, Pace::Saturated, warm_up, window).await

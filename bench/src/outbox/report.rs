@@ -3,24 +3,17 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::contestant::{Entry, PAYLOAD};
-use crate::inbox::Way;
-use crate::ledger::Figures;
-use crate::load::PRODUCERS;
-use crate::scenarios::{AGEING, Cost, Load, Plan, Results};
-
-/// Where the figures come from.
-pub(crate) struct Machine {
-    pub(crate) processor: String,
-    pub(crate) cores: usize,
-    pub(crate) postgres: String,
-    /// The share of all processors that others used just before the run and just after it, where the
-    /// system tells.
-    pub(crate) others: Option<(f64, f64)>,
-}
+use crate::figures::{self, median, whole};
+use crate::machine::Machine;
+use crate::outbox::contestant::{Entry, PAYLOAD};
+use crate::outbox::inbox::Way;
+use crate::outbox::ledger::Figures;
+use crate::outbox::load::PRODUCERS;
+use crate::outbox::scenarios::{AGEING, Cost, Load, Plan, Results};
 
 pub(crate) fn page(
     machine: &Machine,
+    postgres: &str,
     entries: &[Entry],
     plan: Plan,
     results: &Results,
@@ -28,7 +21,7 @@ pub(crate) fn page(
 ) -> Result<String, std::fmt::Error> {
     let mut page = String::new();
     writeln!(page, "# Benchmarks\n")?;
-    writeln!(page, "    cargo run --release --manifest-path bench/Cargo.toml\n")?;
+    writeln!(page, "    cargo run --release --manifest-path bench/Cargo.toml -- outbox\n")?;
     writeln!(
         page,
         "wrote this page: {} cores ({}), PostgreSQL {} with fsync, on the same machine as producers \
@@ -39,20 +32,11 @@ pub(crate) fn page(
          one round. Ratios travel from machine to machine, absolute figures do not.\n",
         machine.cores,
         machine.processor,
-        machine.postgres,
+        postgres,
         plan.rounds,
         plan.window.as_secs_f64(),
     )?;
-    if let Some((before, after)) = machine.others {
-        writeln!(
-            page,
-            "Others used {:.0} % of the processors in the second before the run, and {:.0} % in the \
-             second after it (what they did in between is not known): on a machine that is not quiet \
-             figures are too low.\n",
-            100.0 * before,
-            100.0 * after,
-        )?;
-    }
+    machine.write_quietness(&mut page)?;
     writeln!(
         page,
         "Latency is counted from when the producer knows of its commit until the event is published; \
@@ -117,7 +101,7 @@ fn throughput(
     writeln!(page, "| outbox | recorded/s | published/s | × {} | p50 | p99 |", entries[0].name)?;
     writeln!(page, "|---|--:|--:|--:|--:|--:|")?;
     let published = |entry: &Entry| {
-        results.figures.get(&(load, entry.name)).map(|rounds| median(rounds, |f| f.published))
+        results.figures.get(&(load, entry.name)).map(|rounds| of_rounds(rounds, |f| f.published))
     };
     for entry in entries {
         let Some(rounds) = results.figures.get(&(load, entry.name)) else { continue };
@@ -126,8 +110,8 @@ fn throughput(
             page,
             "| {} | {} | {} | {:.1} | {} | {} |",
             entry.name,
-            whole(median(rounds, |f| f.recorded)),
-            whole(median(rounds, |f| f.published)),
+            whole(of_rounds(rounds, |f| f.recorded)),
+            whole(of_rounds(rounds, |f| f.published)),
             ratio.unwrap_or(f64::NAN),
             duration(rounds, |f| f.p50),
             duration(rounds, |f| f.p99),
@@ -182,7 +166,7 @@ fn cost(page: &mut String, entries: &[Entry], results: &Results) -> std::fmt::Re
     writeln!(page, "| outbox | alone | recording | of alone |\n|---|--:|--:|--:|")?;
     for entry in entries {
         let Some(rounds) = results.costs.get(entry.name) else { continue };
-        let of = |value: fn(&Cost) -> f64| middle(rounds.iter().map(value).collect());
+        let of = |value: fn(&Cost) -> f64| median(rounds.iter().map(value).collect());
         writeln!(
             page,
             "| {} | {} | {} | {:.0} % |",
@@ -206,55 +190,18 @@ fn inbox(page: &mut String, ways: &[Way]) -> std::fmt::Result {
     )?;
     writeln!(page, "| | messages/s |\n|---|--:|")?;
     for way in ways {
-        writeln!(page, "| {} | {} |", way.name, whole(middle(way.rates.clone())))?;
+        writeln!(page, "| {} | {} |", way.name, whole(median(way.rates.clone())))?;
     }
     writeln!(page)
 }
 
-fn median(rounds: &[Figures], value: impl Fn(&Figures) -> f64) -> f64 {
-    middle(rounds.iter().map(value).collect())
-}
-
-/// The median; of two the upper one.
-fn middle(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+fn of_rounds(rounds: &[Figures], value: impl Fn(&Figures) -> f64) -> f64 {
+    median(rounds.iter().map(value).collect())
 }
 
 fn duration(rounds: &[Figures], value: impl Fn(&Figures) -> Duration) -> String {
-    let seconds = median(rounds, |figures| value(figures).as_secs_f64());
-    let waiting = median(rounds, |figures| figures.waiting as f64) > 0.0;
+    let seconds = of_rounds(rounds, |figures| value(figures).as_secs_f64());
+    let waiting = of_rounds(rounds, |figures| figures.waiting as f64) > 0.0;
     let bound = if waiting { "> " } else { "" };
-    match seconds {
-        ..0.01 => format!("{bound}{:.1} ms", seconds * 1e3),
-        ..1.0 => format!("{bound}{:.0} ms", seconds * 1e3),
-        _ => format!("{bound}{seconds:.1} s"),
-    }
-}
-
-/// Three digits are more than such a measurement tells.
-fn whole(value: f64) -> String {
-    let step = if value >= 1_000.0 { 100.0 } else { 10.0 };
-    let rounded = ((value / step).round() * step) as u64;
-    if rounded >= 1_000 {
-        format!("{},{:03}", rounded / 1_000, rounded % 1_000)
-    } else {
-        rounded.to_string()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_rounded_and_grouped() {
-        assert_eq!([48_351.0, 9_949.0, 994.0, 3.0].map(whole), ["48,400", "9,900", "990", "0"]);
-    }
-
-    #[test]
-    fn the_median_does_not_mind_the_order() {
-        assert_eq!(middle(vec![9.0, 1.0, 5.0]), 5.0);
-        assert!(middle(Vec::new()).is_nan());
-    }
+    format!("{bound}{}", figures::duration(seconds))
 }

@@ -5,7 +5,7 @@ mod naive;
 mod outbox_core;
 mod ruststream;
 
-use crate::contestant::Entry;
+use crate::outbox::contestant::Entry;
 
 /// All of them; what the others are compared with comes first.
 pub(crate) const ALL: [Entry; 5] =
