@@ -105,7 +105,7 @@ impl StoredRecord {
         stream
             .shards
             .values()
-            .flat_map(|shard| shard.from(0))
+            .flat_map(|shard| shard.records_from(0))
             .map(|record| describe(record))
             .collect()
     }

@@ -130,7 +130,7 @@ impl Batch {
     /// Up to `limit` records from an index on, as many as fit, but one at least.
     pub(super) fn read(shard: &Shard, index: u64, limit: usize, max_bytes: usize) -> Self {
         let (mut records, mut size) = (Vec::new(), 0);
-        for record in shard.from(index).take(limit) {
+        for record in shard.records_from(index).take(limit) {
             if !records.is_empty() && size + record.size() > max_bytes {
                 break;
             }
@@ -144,7 +144,7 @@ impl Batch {
 
     /// How far the last record, or else the place, is behind the newest.
     pub(super) fn millis_behind(&self, shard: &Shard, now: Now) -> u64 {
-        let unread = shard.from(self.next).next();
+        let unread = shard.records_from(self.next).next();
         unread.map_or(0, |unread| {
             let last = self.records.last().map_or(unread, |Shown(last)| last);
             now.millis.saturating_sub(last.arrival)

@@ -145,7 +145,7 @@ impl Shard {
     }
 
     /// The records from an index on.
-    pub(crate) fn from(&self, index: u64) -> impl Iterator<Item = &Arc<Record>> {
+    pub(crate) fn records_from(&self, index: u64) -> impl Iterator<Item = &Arc<Record>> {
         let skipped = index.saturating_sub(self.oldest()).min(self.records.len() as u64);
         self.records.range(skipped as usize..)
     }
@@ -169,7 +169,8 @@ impl Shard {
         if index >= self.next_index {
             return None;
         }
-        let stored = self.from(index).next().filter(|record| record.sequence.index == index);
+        let stored =
+            self.records_from(index).next().filter(|record| record.sequence.index == index);
         // A later second than the record's is a place between it and the next one.
         let passed = stored.is_some_and(|record| second > record.sequence.second);
         Some(if inclusive && !passed { index } else { index + 1 })
@@ -215,4 +216,30 @@ pub(crate) fn number(id: &str) -> Option<u32> {
     let legal = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     let number: u32 = legal.then(|| digits.parse().ok())??;
     i32::try_from(number).is_ok().then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    #[tokio::test]
+    async fn a_number_is_a_place_if_the_shard_gave_it_away() {
+        let now = Clock::start().now();
+        let range = HashKeyRange { start: 0, end: u128::MAX };
+        let mut shard = Shard::new(3, range, now.millis / 1000, now);
+        let given: Vec<SequenceNumber> =
+            (0..3).map(|_| shard.append(now, "k", Bytes::from_static(b"x"))).collect();
+        let at = |number: SequenceNumber| [true, false].map(|at| shard.at_sequence(number, at));
+        assert_eq!(at(shard.start), [Some(0), Some(1)]);
+        assert_eq!(at(given[1]), [Some(2), Some(3)]);
+        assert_eq!(at(shard.continuation(3, now)), [Some(3), Some(3)]);
+        // The next one is nobody's yet, and others are of other shards.
+        assert_eq!(at(SequenceNumber { index: 4, ..given[2] }), [None, None]);
+        assert_eq!(at(SequenceNumber { shard: 4, ..given[1] }), [None, None]);
+        assert_eq!(at(SequenceNumber { created: 1, ..given[1] }), [None, None]);
+        shard.closed = Some(now.millis);
+        let end = shard.end().expect("is closed");
+        assert_eq!([true, false].map(|at| shard.at_sequence(end, at)), [Some(4), Some(4)]);
+    }
 }

@@ -64,6 +64,55 @@ async fn a_trimmed_place_goes_on_with_the_oldest_record() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_iterator_passes_over_what_is_trimmed_before_it_is_used() {
+    let kinesis = Kinesis::with_shards(1).await;
+    kinesis.put(&[("k", "1"), ("k", "2")]).await;
+    sleep(seconds(24 * HOUR - 10)).await;
+    kinesis.put(&[("k", "3"), ("k", "4")]).await;
+    let mut iterator = kinesis.iterator(&shard(0), ShardIteratorType::TrimHorizon).await;
+    sleep(seconds(10)).await;
+    for expected in ["3", "4"] {
+        let get = kinesis.client.get_records().shard_iterator(&iterator).limit(1);
+        let output = get.send().await.unwrap();
+        assert_eq!(texts(output.records()), [expected]);
+        iterator = output.next_shard_iterator.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_shard_goes_on_until_its_last_record_was_read() {
+    let kinesis = Kinesis::with_shards(1).await;
+    kinesis.put(&[("k", "1"), ("k", "2")]).await;
+    kinesis.split(&shard(0)).await;
+    let iterator = kinesis.iterator(&shard(0), ShardIteratorType::TrimHorizon).await;
+    let get =
+        |iterator: String| kinesis.client.get_records().shard_iterator(iterator).limit(1).send();
+    let first = get(iterator).await.unwrap();
+    assert_eq!((texts(first.records()), first.child_shards().len()), (vec!["1"], 0));
+    let second = get(first.next_shard_iterator.unwrap()).await.unwrap();
+    assert_eq!((texts(second.records()), second.child_shards().len()), (vec!["2"], 2));
+    assert_eq!(second.next_shard_iterator(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timestamp_is_a_place_to_the_millisecond() {
+    let kinesis = Kinesis::with_shards(1).await;
+    kinesis.put(&[("k", "1")]).await;
+    sleep(std::time::Duration::from_millis(7)).await;
+    kinesis.put(&[("k", "2")]).await;
+    sleep(seconds(1)).await;
+    let arrival = kinesis.read(&shard(0)).await[1].approximate_arrival_timestamp.unwrap();
+    let millis = arrival.to_millis().unwrap();
+    for (at, expected) in [(millis, &["2"][..]), (millis - 7, &["1", "2"]), (millis + 1, &[])] {
+        let get = kinesis.client.get_shard_iterator().stream_name("s").shard_id(shard(0));
+        let get = get.shard_iterator_type(ShardIteratorType::AtTimestamp);
+        let iterator = get.timestamp(DateTime::from_millis(at)).send().await.unwrap();
+        let output = kinesis.get(iterator.shard_iterator().unwrap()).await;
+        assert_eq!(texts(output.records()), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_closed_shard_is_listed_until_its_records_are_gone() {
     let kinesis = Kinesis::with_shards(1).await;
     kinesis.put(&[("k", "1")]).await;
@@ -84,7 +133,6 @@ async fn positions_that_are_none_are_refused() {
     let kinesis = Kinesis::with_shards(2).await;
     let put = kinesis.put(&[("a", "1"), ("b", "2")]).await;
     let number = |n: usize| put.records()[n].sequence_number().unwrap().to_owned();
-    // The next number after the last: nobody was given it.
     let foreign = number(0).replacen("49", "48", 1);
     let get = |kind: ShardIteratorType, number: Option<String>| {
         let get = kinesis.client.get_shard_iterator().stream_name("s").shard_id(shard(0));
@@ -105,6 +153,11 @@ async fn positions_that_are_none_are_refused() {
         assert_eq!(outcome, expected, "{was}");
         sleep(seconds(1)).await;
     }
+    let wrong_shard =
+        get(AtSequenceNumber, Some(number(1))).await.unwrap_err().into_service_error();
+    let why = "Invalid StartingSequenceNumber. It encodes shardId-000000000001, while it was used in a \
+               call to a shard with shardId-000000000000";
+    assert_eq!(wrong_shard.meta().message(), Some(why));
     let get = kinesis.client.get_shard_iterator().stream_name("s").shard_id(shard(0));
     let future = DateTime::from_secs(4_000_000_000);
     let get = get.shard_iterator_type(AtTimestamp).timestamp(future).send().await;

@@ -103,6 +103,19 @@ async fn shards_that_cannot_be_split_or_merged_are_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hash_key_belongs_to_the_child_whose_range_it_is_in() {
+    let kinesis = Kinesis::with_shards(1).await;
+    let split = kinesis.client.split_shard().stream_name("s").shard_to_split(shard(0));
+    split.new_starting_hash_key("1000").send().await.unwrap();
+    kinesis.settle().await;
+    for (hash_key, number) in [(0, 1), (999, 1), (1_000, 2), (u128::MAX, 2)] {
+        let put = kinesis.client.put_record().stream_name("s").partition_key("k");
+        let put = put.data(Blob::new("x")).explicit_hash_key(hash_key.to_string());
+        assert_eq!(put.send().await.unwrap().shard_id, shard(number), "{hash_key}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_on_demand_begins_with_four_shards_and_is_not_resharded_by_hand() {
     let kinesis = Kinesis::new();
     let create = kinesis.client.create_stream().stream_name("s");
