@@ -32,8 +32,9 @@ struct Written {
     checkpoint: Checkpoint,
     /// Whether the store is known to have that checkpoint.
     stored: bool,
-    /// Whether the lease is being given up: from then on nothing is renewed any more.
-    closing: bool,
+    /// The last checkpoint, when the lease is being given up: from then on nothing is renewed.
+    closing: Option<Checkpoint>,
+    released: bool,
     successor: Option<String>,
 }
 
@@ -44,7 +45,8 @@ impl Held {
             counter: lease.counter,
             checkpoint: lease.checkpoint.clone(),
             stored: true,
-            closing: false,
+            closing: None,
+            released: false,
             successor: None,
         };
         let (until, written) = (watch::Sender::new(until), Mutex::new(written));
@@ -59,7 +61,7 @@ impl Held {
 
     /// Whether something may be begun: nobody else can have taken the lease yet.
     pub(in crate::stream) fn is_valid(&self) -> bool {
-        Instant::now() < self.until() && !self.written().closing
+        Instant::now() < self.until() && self.written().closing.is_none()
     }
 
     /// Notes how far the shard has been handled. It is stored with the next renewal, after a third
@@ -123,19 +125,34 @@ impl Held {
     /// The next renewal; none if the lease is over or is being given up.
     pub(super) fn renewal(&self) -> Option<Renewal> {
         let mut written = self.written();
-        (Instant::now() < self.until() && !written.closing).then(|| {
+        (Instant::now() < self.until() && written.closing.is_none()).then(|| {
             let checkpoint = (!written.stored).then(|| written.checkpoint.clone());
             self.next(&mut written, checkpoint)
         })
     }
 
-    /// What gives the lease up, at the end of the shard or at the last checkpoint; and the end of
-    /// all renewing. Whenever it is sent it is the last that was sent.
-    pub(super) fn release(&self, at_end: bool) -> Renewal {
+    /// Ends all renewing, because the lease is to be given up: at the end of the shard or at the
+    /// last checkpoint.
+    pub(super) fn close(&self, at_end: bool) {
         let mut written = self.written();
-        written.closing = true;
-        let checkpoint = if at_end { Checkpoint::End } else { written.checkpoint.clone() };
-        self.next(&mut written, Some(checkpoint))
+        let last = if at_end { Checkpoint::End } else { written.checkpoint.clone() };
+        written.closing.get_or_insert(last);
+    }
+
+    /// What gives the lease up, if that is to be done and has not been. Nothing is sent after it
+    /// but the same again.
+    pub(super) fn release(&self) -> Option<Renewal> {
+        let mut written = self.written();
+        let last = written.closing.clone().filter(|_| !written.released)?;
+        Some(self.next(&mut written, Some(last)))
+    }
+
+    pub(super) fn released(&self) {
+        self.written().released = true;
+    }
+
+    pub(super) fn is_released(&self) -> bool {
+        self.written().released
     }
 
     fn next(&self, written: &mut Written, checkpoint: Option<Checkpoint>) -> Renewal {

@@ -34,8 +34,11 @@ pub(super) struct Keeper<S> {
     pub(super) lineage: tokio::sync::Mutex<Lineage>,
     /// There is something to see before the next look is due.
     pub(super) look: Notify,
+    /// Taken by who gives leases up.
+    releasing: tokio::sync::Mutex<()>,
     /// Whether the store has ever answered.
     works: AtomicBool,
+    /// By shard. A lease is in here for as long as anybody may consume its shard.
     held: Mutex<BTreeMap<String, Held>>,
 }
 
@@ -55,6 +58,7 @@ impl<S> Keeper<S> {
             stop,
             lineage: tokio::sync::Mutex::default(),
             look: Notify::new(),
+            releasing: tokio::sync::Mutex::default(),
             works: AtomicBool::new(false),
             held: Mutex::default(),
         }
@@ -99,11 +103,8 @@ impl<S> Keeper<S> {
 
     /// What is done with each lease.
     pub(super) fn mine(&self) -> HashMap<String, Mine> {
-        let state = |held: &Held| match (held.is_valid(), held.is_wanted()) {
-            (false, _) => Mine::Lost,
-            (true, true) => Mine::GivenUp,
-            (true, false) => Mine::Consumed,
-        };
+        let is_leaving = |held: &Held| held.is_wanted() || !held.is_valid();
+        let state = |held| if is_leaving(held) { Mine::Leaving } else { Mine::Consumed };
         self.held().iter().map(|(key, held)| (key.clone(), state(held))).collect()
     }
 
@@ -166,37 +167,56 @@ impl<S> Keeper<S> {
         Ok(())
     }
 
-    /// Gives a lease up, unless it ends before that can be done.
+    /// Gives a lease up. Where many are, one call does for all that wait for the one before it.
     pub(super) async fn release(&self, held: &Held, at_end: bool) {
+        held.close(at_end);
         let mut failures = 0;
-        loop {
-            let release = [held.release(at_end)];
-            let released = self.store.release(&self.group, &self.settings.owner, &release);
-            let Err(error) = self.call(released).await else { return };
-            failures += 1;
-            tracing::warn!(group = %self.group, shard = held.lease().key, %error, "a lease was not given up");
-            sleep(BACKOFF.delay(failures)).await;
+        while !held.is_released() {
+            if let Err(error) = self.release_with(held).await {
+                failures += 1;
+                tracing::warn!(group = %self.group, %error, "leases were not given up");
+                sleep(BACKOFF.delay(failures)).await;
+            }
         }
+    }
+
+    async fn release_with(&self, one: &Held) -> Result<(), LeaseError> {
+        let _one_at_a_time = self.releasing.lock().await;
+        let key = &one.lease().key;
+        let others: Vec<Held> = self
+            .held()
+            .iter()
+            .filter(|(other, _)| *other != key)
+            .map(|(_, held)| held.clone())
+            .collect();
+        self.send_releases(others.into_iter().chain([one.clone()])).await
+    }
+
+    /// Gives up those that are closed.
+    async fn send_releases(&self, held: impl Iterator<Item = Held>) -> Result<(), LeaseError> {
+        let releasing = |held: Held| held.release().map(|release| (held, release));
+        let (held, releases): (Vec<Held>, Vec<Renewal>) = held.filter_map(releasing).unzip();
+        if !releases.is_empty() {
+            let released = self.store.release(&self.group, &self.settings.owner, &releases);
+            self.call(released).await?;
+            held.iter().for_each(Held::released);
+        }
+        Ok(())
     }
 
     /// Forgets all leases, and gives them up when `ended` has: until then who consumes their shards
     /// may still be at it.
     pub(super) async fn release_all(&self, ended: impl Future<Output = ()>) {
-        let left = std::mem::take(&mut *self.held()).into_values();
-        let left: Vec<(Instant, Held)> = left.map(|held| (held.until(), held)).collect();
+        let left: Vec<Held> = std::mem::take(&mut *self.held()).into_values().collect();
+        let until = left.iter().map(Held::until).max();
+        left.iter().for_each(|held| held.close(false));
         ended.await;
         let mut failures = 0;
-        loop {
-            let now = Instant::now();
-            let left = left.iter().filter(|(until, _)| now < *until);
-            let release: Vec<Renewal> = left.map(|(_, held)| held.release(false)).collect();
-            if release.is_empty() {
-                return;
-            }
-            let released = self.store.release(&self.group, &self.settings.owner, &release);
-            let Err(error) = self.call(released).await else { return };
+        // After that they have ended by themselves.
+        while until.is_some_and(|until| Instant::now() < until) {
+            let Err(error) = self.send_releases(left.iter().cloned()).await else { return };
             failures += 1;
-            tracing::warn!(group = %self.group, leases = release.len(), %error, "leases were not given up");
+            tracing::warn!(group = %self.group, %error, "leases were not given up");
             sleep(BACKOFF.delay(failures)).await;
         }
     }

@@ -32,10 +32,8 @@ pub(super) struct View<'a> {
 pub(super) enum Mine {
     /// Its shard is consumed.
     Consumed,
-    /// It is about to be given up.
-    GivenUp,
-    /// It has been lost, and who consumed its shard has not ended yet.
-    Lost,
+    /// It is about to be given up, or it is over and who consumed its shard has not ended yet.
+    Leaving,
 }
 
 /// Something to do about one lease.
@@ -101,7 +99,7 @@ impl<'a> View<'a> {
     fn standing(&self, lease: &Lease) -> Standing {
         match (self.mine.get(&lease.key), lease.owner.as_deref()) {
             (Some(Mine::Consumed), _) => Standing::Mine,
-            (Some(Mine::GivenUp | Mine::Lost), _) => Standing::Closed,
+            (Some(Mine::Leaving), _) => Standing::Closed,
             _ if !self.table.is_eligible(lease) => Standing::Closed,
             (None, Some(owner)) if owner != self.me && !self.seen.is_dead(lease, self.now) => {
                 Standing::Held
@@ -143,7 +141,7 @@ impl<'a> View<'a> {
                 (Standing::Open, _) => {
                     self.heir(lease).inspect(|heir| loads.add(heir, 1));
                 }
-                // It will not be mine for long.
+                // It is leaving.
                 (Standing::Closed, Some(owner)) if owner == self.me => {
                     asker.inspect(|asker| loads.add(asker, 1));
                 }

@@ -1,6 +1,7 @@
 //! Workers that share a stream, in virtual time.
 #![allow(clippy::unwrap_used)]
 
+mod held;
 mod lineage;
 mod lines;
 mod plans;

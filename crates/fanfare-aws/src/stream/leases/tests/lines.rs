@@ -1,6 +1,7 @@
 //! The way from a worker to the store, with everything that can happen on it.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -18,13 +19,14 @@ pub(super) struct Line {
     store: MemoryLeaseStore,
     state: Arc<watch::Sender<State>>,
     rng: Arc<Mutex<Rng>>,
-    renewals: Arc<watch::Sender<usize>>,
+    calls: Arc<Mutex<HashMap<&'static str, usize>>>,
 }
 
 /// What a line is like.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct State {
-    /// What is sent arrives when this is over, whether or not somebody still waits for the answer.
+    /// What is sent arrives when this is over, whether or not somebody still waits for the answer,
+    /// and in any order.
     pub(super) hangs: bool,
     /// Nothing is sent at all.
     pub(super) fails: bool,
@@ -42,7 +44,7 @@ impl Line {
             store: store.clone(),
             state: Arc::default(),
             rng: Arc::new(Mutex::new(Rng::new())),
-            renewals: Arc::default(),
+            calls: Arc::default(),
         }
     }
 
@@ -50,9 +52,9 @@ impl Line {
         self.state.send_modify(change);
     }
 
-    /// How many calls have renewed something.
-    pub(super) fn renewals(&self) -> usize {
-        *self.renewals.borrow()
+    /// How many calls of that name were made.
+    pub(super) fn calls(&self, name: &str) -> usize {
+        self.calls.lock().unwrap().get(name).copied().unwrap_or_default()
     }
 
     /// Up to that long; always that long where it is in whole seconds, which is what tests name.
@@ -76,7 +78,11 @@ impl Line {
         // On its own: who no longer waits for the answer does not keep it from having an effect.
         let called = tokio::spawn(async move {
             line.take_time(state.before).await;
-            line.state.subscribe().wait_for(|state| !state.hangs).await.unwrap();
+            if state.hangs {
+                line.state.subscribe().wait_for(|state| !state.hangs).await.unwrap();
+                // What was held back arrives in any order.
+                line.take_time(Duration::from_millis(50)).await;
+            }
             call.await
         });
         let answer = called.await.unwrap();
@@ -145,7 +151,7 @@ impl LeaseStore for Line {
         owner: &'a str,
         renewals: &'a [Renewal],
     ) -> BoxFuture<'a, Result<Vec<Renewed>, LeaseError>> {
-        self.renewals.send_modify(|calls| *calls += 1);
+        *self.calls.lock().unwrap().entry("renew").or_default() += 1;
         pass!(self, |store, group, owner, renewals| LeaseStore::renew(
             &store, &group, &owner, &renewals
         ))
@@ -157,6 +163,7 @@ impl LeaseStore for Line {
         owner: &'a str,
         renewals: &'a [Renewal],
     ) -> BoxFuture<'a, Result<(), LeaseError>> {
+        *self.calls.lock().unwrap().entry("release").or_default() += 1;
         pass!(self, |store, group, owner, renewals| store.release(&group, &owner, &renewals))
     }
 

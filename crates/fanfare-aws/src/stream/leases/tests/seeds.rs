@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::{
     lineage::is_drained,
-    lines::Line,
+    lines::{Line, State},
     sharing::{is_shared, within},
     world::{LEASE, Worker, World, seconds},
 };
@@ -40,16 +40,16 @@ impl Chaos {
     fn join(&mut self) {
         self.started += 1;
         let line = Line::new(&self.world.store);
-        let (before, after) = (self.rng.u64(0..2_500), self.rng.u64(0..2_500));
-        let lost = if self.rng.bool() { self.rng.u32(0..10) } else { 0 };
-        line.be(|state| {
-            // Some are far away. Not in whole seconds: those are exact.
-            state.before = Duration::from_micros(before * 1_000 + 1);
-            state.after = Duration::from_micros(after * 1_000 + 1);
-            state.lost = lost;
-        });
+        // Some are far away.
+        let (before, after) = (self.upto(1_500), self.upto(1_500));
+        line.be(|state| (state.before, state.after) = (before, after));
         let name = format!("w{}", self.started);
         self.workers.push(Worker::start_on(&self.world, &name, Checkpoint::Oldest, line));
+    }
+
+    /// Not in whole seconds: those are exact.
+    fn upto(&mut self, milliseconds: u64) -> Duration {
+        Duration::from_micros(self.rng.u64(0..milliseconds) * 1_000 + 1)
     }
 
     fn pick(&mut self) -> usize {
@@ -77,9 +77,14 @@ impl Chaos {
                 }
             }
             40..55 => {
-                let n = self.pick();
-                let hangs = self.rng.bool();
-                self.workers[n].line.be(|state| (state.hangs, state.fails) = (hangs, !hangs));
+                let (n, kind) = (self.pick(), self.rng.u32(0..4));
+                let slow = (self.upto(5_000), self.upto(5_000));
+                self.workers[n].line.be(|state| match kind {
+                    0 => state.hangs = true,
+                    1 => state.fails = true,
+                    2 => state.lost = 30,
+                    _ => (state.before, state.after) = slow,
+                });
             }
             55..75 => self.heal(),
             75..88 if open.len() < 14 => {
@@ -103,7 +108,11 @@ impl Chaos {
     fn heal(&mut self) {
         let workers = self.workers.iter().map(|worker| &worker.line);
         for line in workers.chain(&self.dead) {
-            line.be(|state| (state.hangs, state.fails) = (false, false));
+            line.be(|state| {
+                let longest = Duration::from_millis(1_500);
+                let (before, after) = (state.before.min(longest), state.after.min(longest));
+                *state = State { before, after, ..State::default() };
+            });
         }
     }
 

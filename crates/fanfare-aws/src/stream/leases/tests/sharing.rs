@@ -125,16 +125,22 @@ async fn a_dead_workers_leases_are_taken_when_they_have_ended_and_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_call_in_a_third_of_a_leases_time_renews_everything() {
+async fn a_call_renews_everything_and_few_calls_give_it_up() {
     let world = World::quiet(200);
     let one = Worker::start(&world, "one");
     sleep(seconds(5)).await;
     assert_eq!(world.loads(&[&one]), [200]);
-    let before = one.line.renewals();
+    let before = one.line.calls("renew");
     sleep(seconds(600)).await;
-    let calls = one.line.renewals() - before;
+    let calls = one.line.calls("renew") - before;
     assert!((175..=185).contains(&calls), "{calls} calls in 600 s");
     assert!(world.stream.listings() <= 30, "{} listings", world.stream.listings());
+    let line = one.line.clone();
+    line.be(|state| state.after = Duration::from_millis(50));
+    one.stop().await.unwrap();
+    assert!(world.leases().await.iter().all(|lease| lease.owner.is_none()));
+    let calls = line.calls("release");
+    assert!(calls <= 3, "{calls} calls gave 200 leases up");
 }
 
 #[tokio::test(start_paused = true)]

@@ -159,16 +159,18 @@ impl World {
                 begun.retain(|one| one.held.is_valid());
             }
         }
-        for lease in self.leases().await {
+        let leases = self.leases().await;
+        for lease in &leases {
             let handled = self.handled(&lease.key);
             let at = match &lease.checkpoint {
                 Checkpoint::End => {
-                    let length = self.stream.shard(&lease.key);
-                    assert!(
-                        length.expired || length.length == Some(handled),
-                        "{} ended",
-                        lease.key
-                    );
+                    let shard = self.stream.shard(&lease.key);
+                    assert!(shard.expired || shard.length == Some(handled), "{} ended", lease.key);
+                    for child in &shard.children {
+                        let is_leased = leases.iter().any(|lease| lease.key == *child);
+                        let expired = shard.expired || self.stream.shard(child).expired;
+                        assert!(is_leased || expired, "{child} of {} has no lease", lease.key);
+                    }
                     u64::MAX
                 }
                 checkpoint => next(checkpoint),

@@ -1,5 +1,7 @@
 //! Workers that do not know yet that they have lost something.
 
+use std::time::Duration;
+
 use fanfare_core::{Checkpoint, LeaseStore, Renewal};
 use tokio::time::{Instant, sleep};
 
@@ -51,21 +53,45 @@ async fn a_worker_that_cannot_renew_stops_before_anybody_else_can_begin() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_lasts_from_before_the_call_that_renewed_it() {
-    let world = World::new(4);
-    let guard = world.guard();
-    let line = Line::new(&world.store);
-    // Calls have their effect at once, and their answers take almost as long as they may.
-    line.be(|state| state.after = seconds(3));
-    let one = Worker::start_on(&world, "one", Checkpoint::Oldest, line);
-    let two = Worker::start(&world, "two");
-    within(seconds(90), "shared", async || is_shared(&world, &[&one, &two])).await;
-    let renewals = one.line.renewals();
-    within(seconds(10), "renewed", async || one.line.renewals() > renewals).await;
-    sleep(seconds(3)).await;
-    one.line.be(|state| state.hangs = true);
-    // The guard sees to it that never both hold one.
-    within(seconds(20), "taken over", async || world.loads(&[&two]) == [4]).await;
-    guard.holds().await;
+    for seed in 0..20 {
+        fastrand::seed(seed);
+        let world = World::new(4);
+        let guard = world.guard();
+        let line = Line::new(&world.store);
+        // Calls have their effect at once, and their answers take almost as long as they may.
+        line.be(|state| state.after = seconds(3));
+        let one = Worker::start_on(&world, "one", Checkpoint::Oldest, line);
+        let two = Worker::start(&world, "two");
+        within(seconds(90), "shared", async || is_shared(&world, &[&one, &two])).await;
+        let renewals = one.line.calls("renew");
+        within(seconds(10), "renewed", async || one.line.calls("renew") > renewals).await;
+        sleep(seconds(3)).await;
+        one.line.be(|state| state.hangs = true);
+        // The guard sees to it that never both hold one.
+        within(seconds(20), "taken over", async || world.loads(&[&two]) == [4]).await;
+        guard.holds().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_seen_as_it_is_when_the_answer_is_there() {
+    for seed in 0..40 {
+        fastrand::seed(seed);
+        let world = World::new(1);
+        let guard = world.guard();
+        let one = Worker::start(&world, "one");
+        sleep(seconds(1)).await;
+        let two = Worker::start(&world, "two");
+        // It takes long to ask, and the lease is renewed meanwhile, for the last time.
+        two.line.be(|state| state.before = seconds(3));
+        sleep(Duration::from_millis(20_000 + 437 * seed)).await;
+        let renewals = one.line.calls("renew");
+        within(seconds(10), "renewed", async || one.line.calls("renew") > renewals).await;
+        one.line.be(|state| state.hangs = true);
+        two.line.be(|state| state.before = seconds(0));
+        within(seconds(20), "taken over", async || world.loads(&[&two]) == [1]).await;
+        guard.holds().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,9 +143,10 @@ async fn what_was_taken_without_its_takers_knowledge_is_taken_again() {
     let world = World::new(20);
     let guard = world.guard();
     let line = Line::new(&world.store);
-    line.be(|state| state.lost = 50);
+    line.be(|state| state.lost = 30);
     let one = Worker::start_on(&world, "one", Checkpoint::Oldest, line);
-    within(seconds(60), "all are consumed", async || world.loads(&[&one]) == [20]).await;
+    // Before they would be taken for those of one who has died.
+    within(seconds(9), "all are consumed", async || world.loads(&[&one]) == [20]).await;
     assert!(world.takes().await > 20, "no answer was lost");
     guard.holds().await;
 }
