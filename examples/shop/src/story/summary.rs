@@ -77,17 +77,18 @@ impl<D: Sql> Story<'_, D> {
             note(format_args!("{shown} in {service}: {}", told(steps)));
         }
         let astray: Vec<_> = journeys.iter().filter(|(.., steps)| !steps.is_sorted()).collect();
-        let (astray, all) = match self.shop.orders_on {
+        match self.shop.orders_on {
             OrdersOn::Kinesis => {
                 ensure!(astray.is_empty(), "handled out of order: {astray:?}");
-                return Ok(note("every service handled the events of each order in their order"));
+                note("every service handled the events of each order in their order");
             }
-            OrdersOn::Sns => (astray.len(), journeys.len()),
-        };
-        note(format_args!(
-            "{astray} of {all} such sequences were out of order: a standard topic promises none \
-             (--orders-on kinesis keeps it), and these handlers do not need it"
-        ));
+            OrdersOn::Sns => note(format_args!(
+                "{} of {} such sequences were out of order: a standard topic promises none \
+                 (--orders-on kinesis keeps it), and these handlers do not need it",
+                astray.len(),
+                journeys.len()
+            )),
+        }
         Ok(())
     }
 
