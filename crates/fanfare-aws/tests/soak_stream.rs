@@ -99,6 +99,11 @@ async fn soak(seed: u64, events: usize) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let binding = Kinesis::shards(3);
     let shop = Shop::new(if seed.is_multiple_of(2) { binding.aggregated() } else { binding }).await;
+    let leases = Watched::default();
+    let mut worker = StreamWorker::new(shop.stream.clone(), leases.clone()).lease(seconds(6));
+    if seed % 5 == 4 {
+        worker = worker.enhanced_fan_out(shop.register().await);
+    }
     shop.sim.set_faults(Some(RandomFaults {
         seed,
         throttle: 0.02,
@@ -108,12 +113,8 @@ async fn soak(seed: u64, events: usize) {
         expire_iterator: 0.03,
         ..RandomFaults::default()
     }));
-    let leases = Watched::default();
     let effects = Arc::new(Mutex::new(Effects::default()));
-    let start = || {
-        let worker = StreamWorker::new(shop.stream.clone(), leases.clone()).lease(seconds(6));
-        shop.work_with(worker, consumer(&effects))
-    };
+    let start = || shop.work_with(worker.clone(), consumer(&effects));
     let mut workers: Vec<_> = (0..WORKERS).map(|_| start()).collect();
     let mut producers = JoinSet::new();
     for producer in 0..PRODUCERS {

@@ -240,6 +240,16 @@ impl Shop {
         Working { stop, task }
     }
 
+    /// Registers a consumer for enhanced fan-out and gives its ARN.
+    pub async fn register(&self) -> String {
+        let description = self.kinesis.describe_stream_summary().stream_name(STREAM).send().await;
+        let arn = description.unwrap().stream_description_summary.unwrap().stream_arn;
+        let register = self.kinesis.register_stream_consumer().stream_arn(arn);
+        let registered = register.consumer_name("products").send().await.unwrap();
+        sleep(seconds(60)).await;
+        registered.consumer.unwrap().consumer_arn
+    }
+
     pub async fn lease(&self, shard: usize) -> Lease {
         let leases = self.leases.leases(self.stream.lease_group()).await.unwrap();
         leases.into_iter().find(|lease| lease.key == shard_id(shard)).unwrap()

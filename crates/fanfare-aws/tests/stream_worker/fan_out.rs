@@ -14,12 +14,7 @@ const SUBSCRIBE: &str = "SubscribeToShard";
 
 /// A worker with a registered consumer.
 async fn subscribed(shop: &Shop) -> StreamWorker {
-    let description = shop.kinesis.describe_stream_summary().stream_name(STREAM).send().await;
-    let arn = description.unwrap().stream_description_summary.unwrap().stream_arn;
-    let register = shop.kinesis.register_stream_consumer().stream_arn(arn);
-    let registered = register.consumer_name("products").send().await.unwrap();
-    sleep(seconds(60)).await;
-    shop.worker().enhanced_fan_out(registered.consumer.unwrap().consumer_arn)
+    shop.worker().enhanced_fan_out(shop.register().await)
 }
 
 #[tokio::test(start_paused = true)]

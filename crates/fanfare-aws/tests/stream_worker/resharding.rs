@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use aws_sdk_kinesis::primitives::Blob;
 use fanfare_core::Checkpoint;
+use fanfare_kpl::{Aggregator, hash_key};
 use fanfare_topology::Kinesis;
 use tokio::time::sleep;
 
@@ -70,4 +72,30 @@ async fn children_wait_until_their_parents_are_handled_to_their_ends() {
     until(|| seen.len() == 2 * KEYS).await;
     working.finish().await.unwrap();
     seen.assert_in_order();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_aggregate_has_of_other_shards_is_left_out_only_if_its_producer_sends_it_again() {
+    let shop = Shop::new(Kinesis::shards(2)).await;
+    let keys: Vec<_> = (0..10).map(|i| format!("key-{i}")).collect();
+    for (round, marked) in [true, false].into_iter().enumerate() {
+        let empty = Aggregator::new();
+        let mut aggregator = if marked { empty.marked() } else { empty };
+        for (i, key) in keys.iter().enumerate() {
+            aggregator.add(key, None, body_of(&order(key, round * 10 + i)).as_bytes());
+        }
+        let put = shop.kinesis.put_record().stream_name(STREAM).partition_key("any");
+        let put = put.explicit_hash_key("0").data(Blob::new(aggregator.finish().unwrap().data));
+        put.send().await.unwrap();
+    }
+    let seen = Seen::default();
+    let working = shop.work(noting().with_state(seen.clone()));
+    sleep(seconds(30)).await;
+    working.finish().await.unwrap();
+    let lower = (0..10).filter(|i| hash_key(&keys[*i]) >> 127 == 0);
+    assert_eq!(seen.numbers(), lower.chain(10..20).collect::<Vec<_>>());
+    assert!(matches!(
+        shop.checkpoint(0).await,
+        Checkpoint::After { sub_sequence_number: None, .. }
+    ));
 }
