@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Drives SNS and SQS through boto3, on the simulator's port or on LocalStack.
+"""Drives SNS, SQS and Kinesis through boto3, on the simulator's port or on LocalStack.
 
     boto3_check.py http://127.0.0.1:4566
 
@@ -58,6 +58,7 @@ class Aws:
         }
         self.sns = boto3.client("sns", **options)
         self.sqs = boto3.client("sqs", **options)
+        self.kinesis = boto3.client("kinesis", **options)
         self.serial = 0
 
     def name(self, kind, fifo=False):
@@ -121,6 +122,35 @@ class Aws:
                     self.sqs.delete_message(QueueUrl=url, ReceiptHandle=handle)
         equal(len(found), count)
         return found
+
+    def stream(self, shards):
+        name = self.name("stream")
+        self.kinesis.create_stream(StreamName=name, ShardCount=shards)
+        self.active(name)
+        # LocalStack takes a record of the shard's first second for the shard's beginning.
+        time.sleep(1.1)
+        return name
+
+    def active(self, stream):
+        def is_active():
+            answer = self.kinesis.describe_stream_summary(StreamName=stream)
+            return answer["StreamDescriptionSummary"]["StreamStatus"] == "ACTIVE"
+
+        self.until(f"{stream} becoming active", is_active)
+
+    def read(self, stream, shard, kind="TRIM_HORIZON", **position):
+        """All records of a shard from a position on, and the answer that came last."""
+        answer = self.kinesis.get_shard_iterator(
+            StreamName=stream, ShardId=shard, ShardIteratorType=kind, **position
+        )
+        iterator, records = answer["ShardIterator"], []
+        while True:
+            answer = self.kinesis.get_records(ShardIterator=iterator)
+            records += answer["Records"]
+            iterator = answer.get("NextShardIterator")
+            if not iterator or not answer["Records"]:
+                return records, answer
+            time.sleep(0.25)
 
     def until(self, what, test):
         """Waits until the test holds."""
@@ -503,6 +533,99 @@ def a_fifo_topic_feeds_a_fifo_queue_in_order(aws):
     equal(bodies(messages), ["1", "2"])
     equal({m["Attributes"]["MessageGroupId"] for m in messages}, {"g"})
     refused("InvalidParameter", aws.sns.publish, TopicArn=topic, Message="no group")
+
+
+@check
+def records_come_back_in_order_with_positional_results(aws):
+    stream = aws.stream(2)
+    sent = [("a", b"1"), ("b", b"\x00\xff"), ("a", "ä".encode())]
+    answer = aws.kinesis.put_records(
+        StreamName=stream, Records=[{"PartitionKey": k, "Data": d} for k, d in sent]
+    )
+    equal(answer["FailedRecordCount"], 0)
+    shards = [result["ShardId"] for result in answer["Records"]]
+    equal(shards, ["shardId-000000000000", "shardId-000000000001", "shardId-000000000000"])
+    records, last = aws.read(stream, shards[0])
+    equal([(r["PartitionKey"], r["Data"]) for r in records], [sent[0], sent[2]])
+    numbers = [record["SequenceNumber"] for record in records]
+    equal(numbers, [answer["Records"][0]["SequenceNumber"], answer["Records"][2]["SequenceNumber"]])
+    expect(int(numbers[0]) < int(numbers[1]), "sequence numbers do not grow")
+    equal(last["MillisBehindLatest"], 0)
+    position = {"kind": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": numbers[0]}
+    equal([r["Data"] for r in aws.read(stream, shards[0], **position)[0]], [sent[2][1]])
+    put = aws.kinesis.put_record(
+        StreamName=stream, PartitionKey="a", Data=b"x", ExplicitHashKey=str(2**128 - 1)
+    )
+    equal(put["ShardId"], "shardId-000000000001")
+
+
+@check
+def kinesis_refuses_in_its_own_words(aws):
+    kinesis, stream = aws.kinesis, aws.stream(1)
+    refused("ResourceInUseException", kinesis.create_stream, StreamName=stream, ShardCount=1)
+    missing = aws.name("stream")
+    response = refused("ResourceNotFoundException", kinesis.list_shards, StreamName=missing)
+    expect(missing in response["Error"]["Message"], "the stream is not named")
+    refused(
+        "InvalidArgumentException",
+        kinesis.put_record,
+        StreamName=stream,
+        PartitionKey="k",
+        Data=b"x",
+        ExplicitHashKey=str(2**128),
+    )
+    try:
+        kinesis.get_shard_iterator(
+            StreamName=stream, ShardId="shardId-000000000009", ShardIteratorType="LATEST"
+        )
+        raise AssertionError("there is no such shard")
+    except kinesis.exceptions.ResourceNotFoundException:
+        pass
+
+
+@check
+def a_split_shard_ends_and_its_children_go_on(aws):
+    stream = aws.stream(1)
+    aws.kinesis.put_record(StreamName=stream, PartitionKey="a", Data=b"1")
+    aws.kinesis.split_shard(
+        StreamName=stream, ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**127)
+    )
+    aws.active(stream)
+    shards = aws.kinesis.list_shards(StreamName=stream)["Shards"]
+    equal([s.get("ParentShardId") for s in shards], [None] + ["shardId-000000000000"] * 2)
+    records, last = aws.read(stream, "shardId-000000000000")
+    equal([r["Data"] for r in records], [b"1"])
+    equal(last.get("NextShardIterator"), None)
+    children = sorted(child["ShardId"] for child in last["ChildShards"])
+    equal(children, ["shardId-000000000001", "shardId-000000000002"])
+    put = aws.kinesis.put_record(StreamName=stream, PartitionKey="a", Data=b"2")
+    equal(put["ShardId"], "shardId-000000000001")
+
+
+@check
+def a_subscription_is_a_stream_of_events(aws):
+    kinesis, stream = aws.kinesis, aws.stream(1)
+    summary = kinesis.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]
+    consumer = kinesis.register_stream_consumer(
+        StreamARN=summary["StreamARN"], ConsumerName="check"
+    )["Consumer"]["ConsumerARN"]
+
+    def is_active():
+        found = kinesis.describe_stream_consumer(ConsumerARN=consumer)["ConsumerDescription"]
+        return found["ConsumerStatus"] == "ACTIVE"
+
+    aws.until("the consumer becoming active", is_active)
+    kinesis.put_record(StreamName=stream, PartitionKey="k", Data=b"1")
+    subscription = kinesis.subscribe_to_shard(
+        ConsumerARN=consumer,
+        ShardId="shardId-000000000000",
+        StartingPosition={"Type": "TRIM_HORIZON"},
+    )
+    events = subscription["EventStream"]
+    event = next(iter(events))["SubscribeToShardEvent"]
+    events.close()
+    equal([r["Data"] for r in event["Records"]], [b"1"])
+    expect(event["ContinuationSequenceNumber"], "there is no going on")
 
 
 def main():

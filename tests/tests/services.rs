@@ -1,5 +1,6 @@
 //! Publisher, worker and provisioning as a service uses them, on the simulator and on the real
-//! LocalStack, standard and FIFO: the adapter itself, where the conformance suite speaks raw SDK.
+//! LocalStack, on standard topics, FIFO topics and streams: the adapter itself, where the conformance
+//! suite speaks raw SDK.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -11,9 +12,12 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use fanfare::{
     Backoff, Delivery, EmitError, Emitter, Event, HandlerError, IntoEvents, MemoryIdempotencyStore,
-    Outcome, PublishError, Router,
-    aws::{Aws, AwsPublisher, Worker, WorkerError, deprovision, provision},
-    topology::{Bindings, Kind, Topology},
+    MemoryLeaseStore, Outcome, PublishError, Router,
+    aws::{
+        Aws, AwsPublisher, StreamWorker, StreamWorkerError, Worker, WorkerError, deprovision,
+        provision,
+    },
+    topology::{Binding, Bindings, Kind, Kinesis, Topology},
 };
 use fanfare_sim::Sim;
 use fanfare_testkit::localstack::{ACCOUNT, LocalStack};
@@ -74,14 +78,25 @@ async fn follow(seen: Seen, shipped: Delivery<Shipped>) -> Result<(), HandlerErr
     Ok(())
 }
 
-async fn orders_are_shipped_and_followed(config: &aws_config::SdkConfig, kind: Kind) -> Result<()> {
-    let seen = Seen::default();
+/// Orders are on a topic or stream, deliveries on a topic.
+async fn orders_are_shipped_and_followed(
+    config: &aws_config::SdkConfig,
+    orders: impl Into<Binding>,
+) -> Result<()> {
+    let (seen, orders) = (Seen::default(), orders.into());
     let routers = [Router::new("delivery").on(ship), Router::new("orders").on(follow)];
-    let stage = format!("t{}-{kind:?}", std::process::id()).to_lowercase();
-    let topology = Topology::new(&stage).topic("orders", kind).topic("deliveries", kind);
+    // What is made: two topics, queues with dead-letter queues and subscriptions; or the stream and
+    // delivery's dead-letter queue in place of the first four.
+    let (kind, name, resources) = match orders {
+        Binding::Sns(kind) => (kind, format!("{kind:?}").to_lowercase(), 8),
+        Binding::Kinesis(_) => (Kind::Standard, "kinesis".into(), 6),
+    };
+    let stage = format!("t{}-{name}", std::process::id());
+    let topology = Topology::new(&stage).topic("orders", orders).topic("deliveries", kind);
     let topology = routers.iter().fold(topology, |topology, router| topology.service(router));
     let aws = Aws::new(config, ACCOUNT)?;
-    ensure!(provision(&aws, &topology).await?.changes.len() == 8);
+    let made = provision(&aws, &topology).await?;
+    ensure!(made.changes.len() == resources, "{made}");
     let again = provision(&aws, &topology).await?;
     ensure!(again.changes.is_empty(), "a second run changed something: {again}");
 
@@ -90,7 +105,7 @@ async fn orders_are_shipped_and_followed(config: &aws_config::SdkConfig, kind: K
     let done = watch::Sender::new(0);
     let mut workers = Vec::new();
     for router in routers {
-        let queue = aws.queue(&topology.bindings(), router.name(), kind);
+        let (bindings, service) = (topology.bindings(), router.name().to_string());
         let done = done.clone();
         let consumer = router
             .with_state(seen.clone())
@@ -102,9 +117,18 @@ async fn orders_are_shipped_and_followed(config: &aws_config::SdkConfig, kind: K
                     done.send_modify(|count| *count += 1);
                 }
             });
-        let worker = Worker::new(queue).wait_time(Duration::from_secs(1));
-        let shutdown = stop.clone().cancelled_owned();
-        workers.push(tokio::spawn(worker.run(consumer, shutdown)));
+        for kind in topology.kinds(&service) {
+            let worker = Worker::new(aws.queue(&bindings, &service, kind));
+            let worker = worker.wait_time(Duration::from_secs(1));
+            let working = worker.run(consumer.clone(), stop.clone().cancelled_owned());
+            workers.push(tokio::spawn(async { anyhow::Ok(working.await?) }));
+        }
+        for topic in topology.streams(&service) {
+            let stream = aws.stream(&bindings, &service, topic);
+            let worker = StreamWorker::new(stream, MemoryLeaseStore::default());
+            let working = worker.run(consumer.clone(), stop.clone().cancelled_owned());
+            workers.push(tokio::spawn(async { anyhow::Ok(working.await?) }));
+        }
     }
     let order = |number| OrderPlaced { customer: format!("c-{}", number % 4), number };
     let events: Vec<_> = (0..40).map(order).collect();
@@ -122,7 +146,8 @@ async fn orders_are_shipped_and_followed(config: &aws_config::SdkConfig, kind: K
 
     for service in ["delivery", "orders"] {
         let mut numbers: Vec<_> = seen.of(service).into_iter().map(|(_, number)| number).collect();
-        if kind == Kind::Fifo {
+        let on_stream = service == "delivery" && matches!(orders, Binding::Kinesis(_));
+        if kind == Kind::Fifo || on_stream {
             for customer in 0..4 {
                 let of_customer: Vec<_> =
                     numbers.iter().copied().filter(|number| number % 4 == customer).collect();
@@ -156,6 +181,46 @@ async fn what_is_missing_is_named(config: &aws_config::SdkConfig) -> Result<()> 
     Ok(())
 }
 
+async fn a_missing_stream_is_named(config: &aws_config::SdkConfig) -> Result<()> {
+    let aws = Aws::new(config, ACCOUNT)?;
+    let bindings = Bindings::new("nowhere").topic("orders", Kinesis::shards(1));
+    let stream = aws.stream(&bindings, "delivery", "orders");
+    let worker = StreamWorker::new(stream, MemoryLeaseStore::default());
+    let consumer = Router::new("delivery").on(ship).with_state(Seen::default());
+    let publisher = AwsPublisher::new(aws, bindings);
+    let consumer = consumer.publisher(publisher.clone());
+    let ended = worker.run(consumer, std::future::pending()).await;
+    let no_stream =
+        matches!(&ended, Err(StreamWorkerError::NoStream { stream }) if stream == "nowhere-orders");
+    ensure!(no_stream, "{ended:?}");
+    let order = OrderPlaced { customer: "c-1".into(), number: 1 };
+    let emitted = Emitter::new("orders", publisher).emit(&order).await;
+    let not_found = matches!(emitted, Err(EmitError::Publish(PublishError::NotFound { .. })));
+    ensure!(not_found, "{emitted:?}");
+    Ok(())
+}
+
+/// A stream's settings follow the topology, but for the number of its shards.
+async fn a_streams_settings_are_mended(config: &aws_config::SdkConfig) -> Result<()> {
+    let (aws, stage) = (Aws::new(config, ACCOUNT)?, format!("t{}-settings", std::process::id()));
+    let with = |orders| Topology::new(&stage).topic("orders", orders);
+    let cases = [
+        (Kinesis::shards(2).retention_hours(48), Some("created stream NAME")),
+        (Kinesis::shards(3).retention_hours(48), None),
+        (Kinesis::shards(3), Some("updated RetentionPeriodHours of stream NAME")),
+        (Kinesis::on_demand(), Some("updated StreamMode of stream NAME")),
+        (Kinesis::on_demand(), None),
+    ];
+    for (settings, expected) in cases {
+        let report = provision(&aws, &with(settings)).await?;
+        let changes: Vec<_> = report.changes.iter().map(ToString::to_string).collect();
+        let expected = expected.map(|text| text.replace("NAME", &format!("{stage}-orders")));
+        ensure!(changes == expected.into_iter().collect::<Vec<_>>(), "{settings:?}: {report}");
+    }
+    ensure!(deprovision(&aws, &with(Kinesis::on_demand())).await?.changes.len() == 1);
+    Ok(())
+}
+
 mod sim {
     use super::*;
 
@@ -172,6 +237,22 @@ mod sim {
     #[tokio::test(start_paused = true)]
     async fn orders_are_shipped_and_followed_on_fifo_queues() -> Result<()> {
         orders_are_shipped_and_followed(&Sim::new().sdk_config(), Kind::Fifo).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn orders_are_shipped_and_followed_on_a_stream() -> Result<()> {
+        let stream = Kinesis::shards(2).aggregated();
+        orders_are_shipped_and_followed(&Sim::new().sdk_config(), stream).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_missing_stream_is_named() -> Result<()> {
+        super::a_missing_stream_is_named(&Sim::new().sdk_config()).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_streams_settings_are_mended() -> Result<()> {
+        super::a_streams_settings_are_mended(&Sim::new().sdk_config()).await
     }
 }
 
@@ -194,5 +275,24 @@ mod localstack {
     async fn orders_are_shipped_and_followed_on_fifo_queues() -> Result<()> {
         let Some(localstack) = LocalStack::from_env()? else { return Ok(()) };
         orders_are_shipped_and_followed(&localstack.sdk_config(), Kind::Fifo).await
+    }
+
+    #[tokio::test]
+    async fn orders_are_shipped_and_followed_on_a_stream() -> Result<()> {
+        let Some(localstack) = LocalStack::from_env()? else { return Ok(()) };
+        let stream = Kinesis::shards(2).aggregated();
+        orders_are_shipped_and_followed(&localstack.sdk_config(), stream).await
+    }
+
+    #[tokio::test]
+    async fn a_missing_stream_is_named() -> Result<()> {
+        let Some(localstack) = LocalStack::from_env()? else { return Ok(()) };
+        super::a_missing_stream_is_named(&localstack.sdk_config()).await
+    }
+
+    #[tokio::test]
+    async fn a_streams_settings_are_mended() -> Result<()> {
+        let Some(localstack) = LocalStack::from_env()? else { return Ok(()) };
+        super::a_streams_settings_are_mended(&localstack.sdk_config()).await
     }
 }

@@ -12,7 +12,6 @@ use aws_config::{
     BehaviorVersion, SdkConfig, retry::RetryConfig,
     stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig,
 };
-use aws_smithy_async::time::TimeSource;
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::{

@@ -180,8 +180,9 @@ pub async fn deprovision(aws: &Aws, topology: &Topology) -> Result<Provisioned, 
 /// stop it first, and take it out of the topology. Nobody else is touched, and streams stay as they
 /// are.
 ///
-/// How far it had read streams stays with its leases, in its own database. Were it to come back with
-/// that database, it would go on from there.
+/// How far it had read streams stays with its leases, in its own database: were it to come back with
+/// that, it would go on from there. A consumer that was registered for its enhanced fan-out stays too;
+/// deregister it, it is billed.
 ///
 /// # Errors
 /// [`ProvisionError`] at the first step that fails.

@@ -33,13 +33,36 @@ const REQUESTS_AT_ONCE: usize = 4;
 /// What became of the message at an index.
 type Outcome = (usize, Result<(), PublishError>);
 
-/// Publishes events to SNS topics and tasks to SQS queues, in batches of up to 10 entries and as
-/// many bytes as the service takes.
+/// Publishes events to SNS topics and Kinesis streams, and tasks to SQS queues, in batches of as many
+/// entries and bytes as the service takes: 10 entries, and 500 on a stream.
 ///
 /// On a FIFO topic the message group is the event's key and the deduplication id its id. Because
 /// the entries of a batch fail one by one, a batch there has at most one event of each key: what
 /// follows it waits until it is accepted. Publishing many events of one key in one call costs a
 /// request for each.
+///
+/// # Streams
+///
+/// An event is a record with the event's key as its partition key (a hash of it where it has over 256
+/// characters, the event's id where it is empty) and the envelope as its data; both together have at
+/// most 1 MiB. Message attributes do not travel: the type tag is in the envelope.
+///
+/// - *Order.* Of each key at most one record is under way; the key's later events wait until it is
+///   accepted, and stay behind if it never is. An answer that was lost repeats events, in order.
+/// - *Pace.* A shard takes 1 MiB and 1,000 records a second. What exceeds that waits, in the call, for
+///   as long as it takes; other shards' events go on. Where a shard refuses all the same, as others
+///   write to it too, its rate is halved and grows back. The rates are shared by clones: publish to a
+///   stream by clones of one publisher.
+/// - *Shards* are asked for (`kinesis:ListShards`) when a stream is first published to, and again when
+///   an event lands in another one than expected.
+/// - *Aggregated* streams ([`Kinesis::aggregated`](fanfare_topology::Kinesis::aggregated)) get the
+///   events of one call that go to the same shard packed into records of up to 50 KiB, in the format
+///   of the Kinesis Producer Library. 300-byte events take about 1/150 of the records, and all of a
+///   key that fit share one, where else each would wait for the one before. A single event, or one
+///   over 50 KiB, goes as it is. It pays where a call has many events: nothing is held back to wait
+///   for more. If a shard is split or merged meanwhile, an aggregate that does not belong wholly to the
+///   shard that took it counts as not accepted: its events are packed anew for the shards that are
+///   there now, and consumers drop what is misplaced.
 ///
 /// ```no_run
 /// # use fanfare_aws::{Aws, AwsPublisher};

@@ -39,25 +39,48 @@ const WORKERS: usize = 3;
 /// Every so manieth event can never be handled.
 const POISON: usize = 211;
 
-#[tokio::test(start_paused = true)]
-async fn whatever_happens_every_event_is_handled_and_each_keys_are_in_order() {
-    for seed in seeds() {
-        soak(seed, EVENTS).await;
-    }
+#[test]
+fn whatever_happens_every_event_is_handled_and_each_keys_are_in_order() {
+    soak_all(EVENTS);
 }
 
-#[tokio::test(start_paused = true)]
-#[ignore = "takes minutes: cargo test --release -p fanfare-aws --test soak_stream -- --ignored"]
-async fn whatever_happens_to_fifty_thousand_events_each_is_handled_in_order() {
-    for seed in seeds() {
-        soak(seed, MANY).await;
-    }
+#[test]
+#[ignore = "takes minutes: cargo test -p fanfare-aws --test soak_stream -- --ignored --nocapture"]
+fn whatever_happens_to_fifty_thousand_events_each_is_handled_in_order() {
+    soak_all(MANY);
 }
 
-/// All, or the one that the environment names.
-fn seeds() -> std::ops::Range<u64> {
-    let one = std::env::var("FANFARE_SEED").ok().map(|seed| seed.parse().unwrap());
-    one.map_or(0..SEEDS, |seed| seed..seed + 1)
+/// Goes through all seeds, or the one that the environment names, on as many threads as there are
+/// processors, each with a clock of its own.
+fn soak_all(events: usize) {
+    let one: Option<u64> = std::env::var("FANFARE_SEED").ok().map(|seed| seed.parse().unwrap());
+    let next = Mutex::new(one.map_or(0..SEEDS, |seed| seed..seed + 1));
+    let soak_some = || {
+        while let Some(seed) = { next.lock().unwrap().next() } {
+            let named = Named(seed);
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .start_paused(true)
+                .build();
+            runtime.unwrap().block_on(soak(seed, events));
+            drop(named);
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        (0..threads).for_each(|_| drop(scope.spawn(soak_some)));
+    });
+}
+
+/// Says which seed it was, whatever fails.
+struct Named(u64);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("with FANFARE_SEED={}", self.0);
+        }
+    }
 }
 
 /// What came of the events.
@@ -135,13 +158,14 @@ async fn soak(seed: u64, events: usize) {
     for (key, numbers) in first {
         assert!(numbers.is_sorted(), "seed {seed}, {key}: {numbers:?}");
     }
-    let letters: BTreeSet<usize> = shop.letters().iter().map(|letter| number(&letter.body)).collect();
+    let letters: BTreeSet<usize> =
+        shop.letters().iter().map(|letter| number(&letter.body)).collect();
     assert_eq!(letters, (0..events).filter(|n| n.is_multiple_of(POISON)).collect(), "seed {seed}");
     leases.assert_done().await;
-    println!(
-        "seed {seed}: {events} events, {repeated} of them again, in {:?}; {:?}",
-        began.elapsed(),
-        shop.sim.requests().iter().filter(|r| r.1.starts_with("Get")).collect::<Vec<_>>()
+    let reads = shop.sim.requests().count("GetRecords");
+    eprintln!(
+        "seed {seed}: {events} events, {repeated} again, {reads} reads, {:?}",
+        began.elapsed()
     );
 }
 
@@ -186,12 +210,15 @@ async fn produce(orders: Emitter, producer: usize, events: usize, mut rng: fastr
     let mut numbers = (0..events).filter(|number| number % PRODUCERS == producer).peekable();
     while numbers.peek().is_some() {
         let batch = numbers.by_ref().take(rng.usize(1..600));
-        let key = |n: usize| format!("key-{}", n / PRODUCERS * 7 % (KEYS / PRODUCERS) * PRODUCERS + producer);
+        let key = |n: usize| {
+            format!("key-{}", n / PRODUCERS * 7 % (KEYS / PRODUCERS) * PRODUCERS + producer)
+        };
         let mut batch: Vec<_> = batch.map(|number| order(key(number), number)).collect();
         while !batch.is_empty() {
             let report = orders.emit_all(batch.clone()).await.unwrap();
             let outcomes = report.outcomes().iter();
-            batch = outcomes.zip(batch).filter(|(o, _)| o.is_err()).map(|(_, event)| event).collect();
+            batch =
+                outcomes.zip(batch).filter(|(o, _)| o.is_err()).map(|(_, event)| event).collect();
         }
         sleep(Duration::from_millis(rng.u64(..400))).await;
     }
@@ -201,7 +228,9 @@ async fn produce(orders: Emitter, producer: usize, events: usize, mut rng: fastr
 async fn reshard(shop: &Shop, rng: &mut fastrand::Rng, split: bool) {
     for _ in 0..1_000 {
         sleep(Duration::from_millis(500)).await;
-        let Ok(shards) = shop.kinesis.list_shards().stream_name(STREAM).send().await else { continue };
+        let Ok(shards) = shop.kinesis.list_shards().stream_name(STREAM).send().await else {
+            continue;
+        };
         let mut open = Vec::new();
         for shard in shards.shards() {
             if shard.sequence_number_range().unwrap().ending_sequence_number().is_none() {
@@ -274,7 +303,10 @@ impl Watched {
 }
 
 impl LeaseStore for Watched {
-    fn leases<'a>(&'a self, group: &'a LeaseGroup) -> BoxFuture<'a, Result<Vec<Lease>, LeaseError>> {
+    fn leases<'a>(
+        &'a self,
+        group: &'a LeaseGroup,
+    ) -> BoxFuture<'a, Result<Vec<Lease>, LeaseError>> {
         self.inner.leases(group)
     }
 

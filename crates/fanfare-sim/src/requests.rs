@@ -12,7 +12,7 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// Calls of one action, `PublishBatch` for example; of both services where they share a name.
+    /// Calls of one action, `PublishBatch` for example; of all services where they share a name.
     pub fn count(&self, action: &str) -> u64 {
         self.counts.iter().filter(|((_, name), _)| name == action).map(|(_, count)| count).sum()
     }
@@ -22,7 +22,7 @@ impl Requests {
         self.counts.values().sum()
     }
 
-    /// Service (`sns`, `sqs`), action and count, in alphabetical order.
+    /// Service (`kinesis`, `sns`, `sqs`), action and count, in alphabetical order.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str, u64)> {
         self.counts
             .iter()

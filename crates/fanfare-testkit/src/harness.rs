@@ -46,25 +46,35 @@
 //! }
 //! ```
 
+mod source;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use fanfare_aws::{Aws, AwsPublisher, ConfigError, ProvisionError, Worker, WorkerError, provision};
+use fanfare_aws::{
+    Aws, AwsPublisher, ConfigError, ProvisionError, StreamWorker, Worker, provision,
+};
 use fanfare_core::{
-    Consumer, Destination, Emitter, EventType, Message, Opened, Outcome, PublishReport, Publisher,
+    Consumer, Destination, Emitter, EventType, MemoryLeaseStore, Message, Opened, Outcome,
+    PublishReport, Publisher,
 };
 use fanfare_sim::Sim;
 use fanfare_topology::{Bindings, Topology};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde::de::DeserializeOwned;
+use source::Source;
 use tokio::task::{JoinError, JoinHandle};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// How long [`Harness::quiet`] waits, on tokio's clock: longer than any visibility time-out.
 const PATIENCE: Duration = Duration::from_secs(13 * 3_600);
+
+/// How often [`Harness::quiet`] looks how far streams have been read, which changes nothing in the
+/// simulator.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// The simulator's account.
 const ACCOUNT: &str = "000000000000";
@@ -76,14 +86,16 @@ pub struct Harness {
     topology: Topology,
     bindings: Bindings,
     running: BTreeMap<String, Vec<Running>>,
+    /// How far services have read streams; kept while they are stopped.
+    leases: MemoryLeaseStore,
     log: Arc<Mutex<Log>>,
 }
 
-/// One worker on one queue.
+/// One worker on one queue or stream.
 struct Running {
-    queue: String,
+    source: Source,
     stop: CancellationToken,
-    task: JoinHandle<Result<(), WorkerError>>,
+    task: JoinHandle<Result<(), String>>,
 }
 
 #[derive(Default)]
@@ -115,7 +127,7 @@ pub enum HarnessError {
         "not quiet after {PATIENCE:?}: {waiting:?} hold messages; does a handler fail for ever?"
     )]
     NotQuiet {
-        /// Queues that are not empty.
+        /// Queues that are not empty, and streams that a service has not read to their end.
         waiting: Vec<String>,
     },
     /// The topology cannot exist.
@@ -145,11 +157,14 @@ impl Harness {
         provision(&aws, &topology).await?;
         let bindings = topology.bindings();
         let (running, log) = (BTreeMap::new(), Arc::default());
-        Ok(Harness { sim, aws, topology, bindings, running, log })
+        let leases = MemoryLeaseStore::default();
+        Ok(Harness { sim, aws, topology, bindings, running, leases, log })
     }
 
-    /// Runs a service: a worker on each of its queues. The harness publishes what its handlers
-    /// return and counts what becomes of its deliveries; state and inbox are the consumer's own.
+    /// Runs a service: a worker on each of its queues, and on each stream that it reads, from its
+    /// oldest record or from where the service was when it was stopped. The harness publishes what its
+    /// handlers return and counts what becomes of its deliveries; state and inbox are the consumer's
+    /// own.
     pub fn start(&mut self, consumer: impl Into<Consumer>) {
         let consumer = consumer.into();
         let service = consumer.name().to_string();
@@ -159,16 +174,38 @@ impl Harness {
         });
         for kind in self.topology.kinds(&service) {
             let queue = self.aws.queue(&self.bindings, &service, kind);
-            let name = queue.name().to_string();
-            let stop = CancellationToken::new();
-            let shutdown = stop.clone().cancelled_owned();
-            let task = tokio::spawn(Worker::new(queue).run(consumer.clone(), shutdown));
-            let running = Running { queue: name, stop, task };
-            self.running.entry(service.clone()).or_default().push(running);
+            let (source, consumer) = (Source::Queue(queue.name().into()), consumer.clone());
+            self.run(&service, source, async move |stop| {
+                Worker::new(queue).run(consumer, stop).await.map_err(|error| error.to_string())
+            });
+        }
+        for topic in self.topology.streams(&service) {
+            let stream = self.aws.stream(&self.bindings, &service, topic);
+            let (source, consumer) =
+                (Source::Stream(stream.lease_group().clone()), consumer.clone());
+            let worker = StreamWorker::new(stream, self.leases.clone());
+            self.run(&service, source, async move |stop| {
+                worker.run(consumer, stop).await.map_err(|error| error.to_string())
+            });
         }
     }
 
-    /// Stops a service and waits until it has drained; its queues go on filling.
+    /// Runs one worker of a service.
+    fn run<W>(
+        &mut self,
+        service: &str,
+        source: Source,
+        worker: impl FnOnce(WaitForCancellationFutureOwned) -> W,
+    ) where
+        W: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(worker(stop.clone().cancelled_owned()));
+        self.running.entry(service.into()).or_default().push(Running { source, stop, task });
+    }
+
+    /// Stops a service and waits until it has drained; its queues go on filling, and what comes into
+    /// streams waits for it there.
     ///
     /// # Errors
     /// [`HarnessError::Ended`] if a worker of it had ended by itself.
@@ -183,9 +220,10 @@ impl Harness {
         Ok(())
     }
 
-    /// Waits until the queues of all running services are empty: everything that was published
-    /// has been handled, retried to its end or dead-lettered, and so has what followed from it.
-    /// Queues of services that are stopped, and dead-letter queues, do not count.
+    /// Waits until the queues of all running services are empty, and the streams that they read are
+    /// read to their ends: everything that was published has been handled, retried to its end or
+    /// dead-lettered, and so has what followed from it. Services that are stopped, and dead-letter
+    /// queues, do not count.
     ///
     /// # Errors
     /// [`HarnessError::NotQuiet`] after 13 hours on tokio's clock, [`HarnessError::Ended`] if a
@@ -195,7 +233,7 @@ impl Harness {
         let mut changes = self.sim.changes();
         loop {
             changes.mark_unchanged();
-            let waiting = self.waiting();
+            let waiting = self.waiting().await;
             if waiting.is_empty() {
                 return Ok(());
             }
@@ -204,11 +242,11 @@ impl Harness {
                     self.running.remove(&service);
                     return Err(ended(service, task));
                 }
-                changed = tokio::time::timeout_at(deadline, changes.changed()) => {
-                    if changed.is_err() {
-                        return Err(HarnessError::NotQuiet { waiting });
-                    }
+                () = tokio::time::sleep_until(deadline) => {
+                    return Err(HarnessError::NotQuiet { waiting });
                 }
+                _ = changes.changed() => {}
+                () = tokio::time::sleep(LOOK), if self.reads_streams() => {}
             }
         }
     }
@@ -252,16 +290,23 @@ impl Harness {
         Recording { publisher, log: Arc::clone(&self.log) }
     }
 
-    /// Queues of running services that hold messages.
-    fn waiting(&self) -> Vec<String> {
-        let queues = self.running.values().flatten().map(|running| &running.queue);
-        let holds = |queue: &&String| self.sim.queue_stats(queue).is_some_and(|s| s.total() > 0);
-        queues.filter(holds).cloned().collect()
+    /// Queues and streams that hold something for a running service.
+    async fn waiting(&self) -> Vec<String> {
+        let mut waiting = Vec::new();
+        for running in self.running.values().flatten() {
+            waiting.extend(running.source.holds(&self.sim, &self.leases).await);
+        }
+        waiting
+    }
+
+    fn reads_streams(&self) -> bool {
+        let mut running = self.running.values().flatten();
+        running.any(|running| matches!(running.source, Source::Stream(_)))
     }
 }
 
 /// How the task of a worker ended.
-type Ended = Result<Result<(), WorkerError>, JoinError>;
+type Ended = Result<Result<(), String>, JoinError>;
 
 /// The first of the running workers to end; none if none runs.
 async fn first_ended(running: &mut BTreeMap<String, Vec<Running>>) -> Option<(String, Ended)> {
@@ -277,7 +322,7 @@ async fn first_ended(running: &mut BTreeMap<String, Vec<Running>>) -> Option<(St
 fn ended(service: String, task: Ended) -> HarnessError {
     let reason = match task {
         Ok(Ok(())) => "it was not told to".into(),
-        Ok(Err(error)) => error.to_string(),
+        Ok(Err(error)) => error,
         Err(error) => error.to_string(),
     };
     HarnessError::Ended { service, reason }

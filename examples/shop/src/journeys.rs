@@ -30,7 +30,9 @@ impl Step {
 
 /// The steps of each order that each service has handled; clones are the same.
 #[derive(Clone, Default)]
-pub struct Journeys(Arc<Mutex<BTreeMap<(String, String), Vec<Step>>>>);
+pub struct Journeys(Arc<Mutex<BTreeMap<OrderAndService, Vec<Step>>>>);
+
+type OrderAndService = (String, String);
 
 impl Journeys {
     pub fn note(&self, service: &str, delivery: &RawDelivery, outcome: &Outcome) {

@@ -42,7 +42,7 @@ use crate::{
 #[derive(Parser)]
 #[command(version, about = "A shop of services joined by events")]
 struct Arguments {
-    /// Where SNS and SQS are: simulator, localstack, aws, or a URL such as http://127.0.0.1:4566
+    /// Where SNS, SQS and Kinesis are: simulator, localstack, aws, or a URL such as http://127.0.0.1:4566
     #[arg(long, global = true, default_value = "simulator")]
     on: Ground,
 
@@ -76,7 +76,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Create topics, queues and subscriptions, or mend what differs
+    /// Create topics, streams, queues and subscriptions, or mend what differs
     Provision,
     /// Run one service, its worker and its relay, until it is interrupted
     Run(commands::Run),

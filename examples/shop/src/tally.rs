@@ -18,6 +18,8 @@ pub struct Counts {
     pub rejected: usize,
     /// Not begun: behind one that failed, or because the service was stopping.
     pub held_back: usize,
+    /// Of no interest to the service: a stream brings everything.
+    pub passed_over: usize,
 }
 
 /// Counts that can be waited for, and the order in which things were handled.
@@ -43,6 +45,7 @@ impl Tally {
                 Outcome::Duplicate => counts.duplicates += 1,
                 Outcome::DeadLettered(_) => counts.rejected += 1,
                 Outcome::Failed { .. } => counts.retried += 1,
+                Outcome::Ignored(_) => counts.passed_over += 1,
                 Outcome::Blocked { .. } | Outcome::Released => counts.held_back += 1,
                 _ => {}
             }

@@ -7,6 +7,7 @@
 mod backlog;
 mod pace;
 mod put;
+mod record;
 mod shards;
 
 use std::{
@@ -24,8 +25,9 @@ use crate::{
     failure::{Class, Failure},
     limits::STREAM_RECORDS,
 };
-use backlog::{Backlog, Event, Record};
+use backlog::{Backlog, Event};
 use put::Request;
+use record::Record;
 use shards::{ShardMap, Shards};
 
 /// The streams that a publisher and its clones have published to, by name.
@@ -79,9 +81,10 @@ impl Call<'_> {
         let mut under_way = FuturesUnordered::new();
         loop {
             map = self.stream.shards.known().unwrap_or(map);
-            let free = REQUESTS_AT_ONCE - under_way.len();
-            let now = Instant::now();
-            self.backlog.pack(&map, now, free * STREAM_RECORDS);
+            let (now, free) = (Instant::now(), REQUESTS_AT_ONCE - under_way.len());
+            if free > 0 {
+                self.backlog.pack(&map, now, free * STREAM_RECORDS);
+            }
             for records in self.backlog.requests(now, free) {
                 under_way.push(self.request(records, &map).send(self.stream));
             }
@@ -107,6 +110,7 @@ impl Call<'_> {
             }
             let waiting = self.backlog.take_waiting();
             self.fail(waiting, &failure, true);
+            self.done.extend(self.backlog.take_blocked());
             let next = self.backlog.next(Instant::now())?;
             sleep_until(next).await;
         }
@@ -119,6 +123,7 @@ impl Call<'_> {
 
     fn settle(&mut self, records: Vec<Record>, results: Vec<Result<(), Failure>>) {
         let single = records.len() == 1;
+        let all_accepted = results.iter().all(Result::is_ok);
         for (record, result) in records.into_iter().zip(results) {
             self.backlog.land(&record);
             match result {
@@ -134,6 +139,9 @@ impl Call<'_> {
                     self.fail(record.events, &failure, alone);
                 }
             }
+        }
+        if !all_accepted {
+            self.done.extend(self.backlog.take_blocked());
         }
     }
 
@@ -153,8 +161,7 @@ impl Call<'_> {
                 }
                 Some(error) => {
                     self.done.push((event.left.index, Err(error)));
-                    let blocked = self.backlog.fail(&event);
-                    self.done.extend(blocked);
+                    self.backlog.fail(&event);
                 }
             }
         }

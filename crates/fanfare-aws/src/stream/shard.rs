@@ -81,7 +81,7 @@ struct Shard {
     window: Window<Item>,
     /// Read, and not yet in the window.
     read: VecDeque<Record>,
-    /// None while it is fetching.
+    /// None while it is fetching, and when nothing comes any more.
     source: Option<Source>,
     /// Nothing comes any more; with what the shard was split or merged into.
     closed: Option<Vec<ShardInfo>>,
@@ -210,12 +210,12 @@ impl Shard {
     }
 
     /// Takes what was fetched; an error if nothing can be had of the shard.
-    fn fetched(&mut self, fetched: Fetched) -> Result<(), ()> {
-        self.source = Some(fetched.source);
-        match fetched.read {
+    fn fetched(&mut self, Fetched { source, read }: Fetched) -> Result<(), ()> {
+        match read {
             Ok(read) => {
                 self.read.extend(read.records);
                 self.closed = read.end;
+                self.source = Some(source).filter(|_| self.closed.is_none());
             }
             Err(SourceError::Gone) => {
                 let (stream, shard) = (self.host.stream.name(), &self.held.lease().key);

@@ -49,7 +49,9 @@ const UNIT_SLOTS: u32 = 25;
 ///   nobody here handles, in whatever version, are let go; other versions of handled ones go by
 ///   [`Router::unknown_tags`](fanfare_core::Router::unknown_tags).
 /// - **Memory.** A shard reads ahead by those 10,000 events or 16 MiB, whatever comes first, and waits
-///   where its handlers are slow. One read may bring 10 MiB more.
+///   where its handlers are slow. One read may bring 10 MiB more. So an event that is tried again for
+///   minutes stops its whole shard where much comes: on a busy stream give up sooner than the eight
+///   minutes of the default.
 /// - **Reading.** A shard gives 5 reads and 2 MiB a second to all consumers of the stream together. It
 ///   is read at most every 200 ms, and once a second where nothing comes; where AWS throttles, more
 ///   slowly for a while. So with GetRecords some five consumers can share a stream;
@@ -114,7 +116,8 @@ pub enum StartAt {
     /// leases, before anything is read: a worker that crashes right after its start, and one that is
     /// started a day later, begin at that moment too.
     Latest,
-    /// With the first record that arrived at this time or later.
+    /// With the first record that arrived at this time or later; one that is still to come is waited
+    /// for.
     At(Timestamp),
 }
 

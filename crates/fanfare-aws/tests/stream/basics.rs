@@ -95,6 +95,22 @@ async fn from_a_time_on_earlier_records_are_left_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_time_that_is_still_to_come_is_waited_for() {
+    let shop = Shop::new(Kinesis::shards(1)).await;
+    let now = shop.sim.sdk_config().time_source().unwrap().now();
+    let soon = Timestamp::try_from(now + seconds(120)).unwrap();
+    let seen = Seen::default();
+    let worker = shop.worker().start_at(StartAt::At(soon));
+    let working = shop.work_with(worker, noting().with_state(seen.clone()));
+    shop.publish(0, &["a"]).await;
+    sleep(seconds(121)).await;
+    shop.publish(1, &["a"]).await;
+    until(|| seen.len() == 1).await;
+    working.finish().await.unwrap();
+    assert_eq!(seen.numbers(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restart_goes_on_within_an_aggregate() {
     let shop = Shop::new(Kinesis::shards(1)).await;
     let mut aggregator = Aggregator::new();

@@ -5,6 +5,7 @@
 mod support;
 
 mod basics;
+mod fan_out;
 mod order;
 mod poison;
 mod reading;

@@ -63,8 +63,10 @@ async fn children_wait_until_their_parents_are_handled_to_their_ends() {
     shop.split(0).await;
     sleep(seconds(30)).await;
     round(&shop, 1).await;
+    let reads = shop.sim.requests().count("GetRecords");
     sleep(seconds(600)).await;
     assert_eq!(seen.len(), KEYS, "the children wait");
+    assert_eq!(shop.sim.requests().count("GetRecords"), reads, "nothing comes of the parent");
     until(|| seen.len() == 2 * KEYS).await;
     working.finish().await.unwrap();
     seen.assert_in_order();

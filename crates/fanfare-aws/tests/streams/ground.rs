@@ -10,14 +10,13 @@ use fanfare_aws::{Aws, AwsPublisher, provision};
 use fanfare_core::{Destination, Message};
 use fanfare_kpl::{Opened, UserRecord, hash_key, open};
 use fanfare_sim::Sim;
-use fanfare_topology::{Bindings, Kinesis, Topology};
+use fanfare_topology::{Kinesis, Topology};
 
 pub(crate) const STREAM: &str = "shop-orders";
 
 pub(crate) struct Ground {
     pub(crate) sim: Sim,
     pub(crate) kinesis: aws_sdk_kinesis::Client,
-    pub(crate) bindings: Bindings,
     pub(crate) aws: Aws,
     pub(crate) publisher: AwsPublisher,
 }
@@ -46,9 +45,8 @@ impl Ground {
         let aws = Aws::new(&config, "000000000000").unwrap();
         provision(&aws, &topology).await.unwrap();
         let kinesis = aws_sdk_kinesis::Client::new(&config);
-        let bindings = topology.bindings();
-        let publisher = AwsPublisher::new(aws.clone(), bindings.clone());
-        Ground { sim, kinesis, bindings, aws, publisher }
+        let publisher = AwsPublisher::new(aws.clone(), topology.bindings());
+        Ground { sim, kinesis, aws, publisher }
     }
 
     pub(crate) fn count(&self, action: &str) -> u64 {

@@ -64,7 +64,7 @@ async fn order_per_key_survives_random_faults() {
             .collect();
         let report = ground.publisher.publish(&messages).await;
         ground.sim.set_faults(None);
-        println!("seed {seed}: {} of 600 accepted", report.published());
+        eprintln!("seed {seed}: {} of 600 accepted", report.published());
         check(&report, &messages, &ground.by_key().await);
         retried += ground.landed().await.len() - 600.min(report.published());
     }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::{ShardIteratorType, StartingPosition};
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::{BehaviorVersion, Region};
 use fanfare_sim::{Fault, Sim};
@@ -13,9 +15,13 @@ use tokio::task::JoinHandle;
 
 use crate::common::code;
 
+/// Between two looks at something that takes its time.
+const POLL: Duration = Duration::from_millis(20);
+
 struct Server {
     sim: Sim,
     sqs: aws_sdk_sqs::Client,
+    kinesis: aws_sdk_kinesis::Client,
     address: std::net::SocketAddr,
     stop: oneshot::Sender<()>,
     task: JoinHandle<std::io::Result<()>>,
@@ -31,14 +37,23 @@ async fn serve() -> Server {
         served.serve(listener, async { stopped.await.unwrap_or_default() }).await
     });
     let credentials = Credentials::from_keys("test", "test", None);
+    let credentials = SharedCredentialsProvider::new(credentials);
     let config = aws_sdk_sqs::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::from_static("us-east-1"))
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .credentials_provider(credentials.clone())
         .retry_config(RetryConfig::disabled())
         .endpoint_url(format!("http://{address}"))
         .build();
-    Server { sim, sqs: aws_sdk_sqs::Client::from_conf(config), address, stop, task }
+    let sqs = aws_sdk_sqs::Client::from_conf(config);
+    let config = aws_sdk_kinesis::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(credentials)
+        .endpoint_url(format!("http://{address}"))
+        .build();
+    let kinesis = aws_sdk_kinesis::Client::from_conf(config);
+    Server { sim, sqs, kinesis, address, stop, task }
 }
 
 #[tokio::test]
@@ -76,4 +91,39 @@ async fn shutting_down_answers_the_long_poll_that_waits_and_accepts_nothing_more
     assert!(polled.unwrap().messages.is_none());
     drained.unwrap();
     assert!(tokio::net::TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_subscription_comes_over_the_socket_and_ends_with_the_server() {
+    const ARN: &str = "arn:aws:kinesis:us-east-1:000000000000:stream/s";
+    let server = serve().await;
+    let kinesis = &server.kinesis;
+    kinesis.create_stream().stream_name("s").shard_count(1).send().await.unwrap();
+    let put =
+        || kinesis.put_record().stream_arn(ARN).partition_key("k").data(Blob::new("x")).send();
+    // Only the stream itself says when it is active, and the consumer.
+    while put().await.is_err() {
+        tokio::time::sleep(POLL).await;
+    }
+    let register = kinesis.register_stream_consumer().stream_arn(ARN).consumer_name("c");
+    let consumer = register.send().await.unwrap().consumer.unwrap().consumer_arn;
+    let position = StartingPosition::builder().r#type(ShardIteratorType::TrimHorizon);
+    let mut events = loop {
+        let subscribe = kinesis.subscribe_to_shard().consumer_arn(&consumer);
+        let subscribe = subscribe.shard_id("shardId-000000000000");
+        let subscribe = subscribe.starting_position(position.clone().build().unwrap()).send().await;
+        match subscribe {
+            Ok(subscription) => break subscription.event_stream,
+            Err(error) => assert_eq!(code::<(), _>(Err(error)), "ResourceInUseException"),
+        }
+        tokio::time::sleep(POLL).await;
+    };
+    let event = events.recv().await.unwrap().unwrap();
+    let event = event.as_subscribe_to_shard_event().unwrap();
+    assert_eq!(event.records()[0].data().as_ref(), b"x");
+    server.stop.send(()).unwrap();
+    let end = async { while let Ok(Some(_)) = events.recv().await {} };
+    // Far less than the five minutes of a subscription.
+    tokio::time::timeout(Duration::from_secs(15), end).await.unwrap();
+    server.task.await.unwrap().unwrap();
 }

@@ -28,6 +28,16 @@ async fn sqs(sim: &Sim, action: &str, body: &str) -> Response<Bytes> {
     handle(sim, request).await
 }
 
+async fn kinesis(sim: &Sim, action: &str, body: &str) -> Response<Bytes> {
+    let request = Request::post("http://sim.localhost/")
+        .header("x-amz-target", format!("Kinesis_20131202.{action}"))
+        .header("content-type", "application/x-amz-json-1.1")
+        .header("authorization", authorization("kinesis"))
+        .body(Bytes::copy_from_slice(body.as_bytes()))
+        .unwrap();
+    handle(sim, request).await
+}
+
 async fn sns(sim: &Sim, form: &str) -> Response<Bytes> {
     let request = Request::post("http://sim.localhost/")
         .header("content-type", "application/x-www-form-urlencoded")
@@ -160,6 +170,57 @@ async fn xml_answers_have_result_and_request_id() {
     let unknown = sns(&sim, "Action=CreatePlatformEndpoint").await;
     assert_eq!(unknown.status().as_u16(), 400);
     assert!(body(&unknown).contains("<Code>InvalidAction</Code>"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn kinesis_answers_in_json_1_1_and_refuses_by_type() {
+    let sim = Sim::new();
+    let created = kinesis(&sim, "CreateStream", r#"{"StreamName":"s","ShardCount":1}"#).await;
+    assert_eq!(created.headers()["content-type"], "application/x-amz-json-1.1");
+    assert_eq!((created.status().as_u16(), body(&created)), (200, String::new()));
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let record = r#"{"StreamName":"s","PartitionKey":"k","Data":"eA=="}"#;
+    let put = kinesis(&sim, "PutRecord", record).await;
+    let put: serde_json::Value = serde_json::from_str(&body(&put)).unwrap();
+    assert_eq!(put["ShardId"], "shardId-000000000000");
+    let start = r#"{"StreamName":"s","ShardId":"shardId-0","ShardIteratorType":"TRIM_HORIZON"}"#;
+    let iterator = body(&kinesis(&sim, "GetShardIterator", start).await);
+    let got = body(&kinesis(&sim, "GetRecords", &iterator).await);
+    let got: serde_json::Value = serde_json::from_str(&got).unwrap();
+    let record = &got["Records"][0];
+    assert_eq!((&record["Data"], &record["PartitionKey"]), (&"eA==".into(), &"k".into()));
+    assert_eq!(record["SequenceNumber"], put["SequenceNumber"]);
+    assert!(record["ApproximateArrivalTimestamp"].is_number());
+    assert_eq!((&got["MillisBehindLatest"], got.get("ChildShards")), (&0.into(), None));
+    for (action, request, expected) in [
+        (
+            "ListShards",
+            r#"{"StreamName":"none"}"#,
+            r#"{"__type":"ResourceNotFoundException","message":"Stream none under account 000000000000 not found."}"#,
+        ),
+        (
+            "PutRecord",
+            r#"{"StreamName":"s","PartitionKey":"","Data":"eA=="}"#,
+            r#"{"__type":"ValidationException","message":"1 validation error detected: Value '' at 'partitionKey' failed to satisfy constraint: Member must have length greater than or equal to 1"}"#,
+        ),
+        (
+            "GetRecords",
+            r#"{"ShardIterator":"x"}"#,
+            r#"{"__type":"InvalidArgumentException","message":"Invalid ShardIterator."}"#,
+        ),
+        (
+            "DescribeLimits",
+            "{}",
+            r#"{"__type":"UnknownOperationException","message":"DescribeLimits is no action of Kinesis that is simulated"}"#,
+        ),
+    ] {
+        let response = kinesis(&sim, action, request).await;
+        assert_eq!((response.status().as_u16(), body(&response).as_str()), (400, expected));
+    }
+    for garbled in ["{", r#"{"StreamName":7}"#] {
+        let response = kinesis(&sim, "PutRecord", garbled).await;
+        assert!(body(&response).contains("SerializationException"), "{garbled}");
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What a case is run on: clients for SNS and SQS, and the few things that every case does.
+//! What a case is run on: clients for SNS, SQS and Kinesis, and the few things that every case does.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::queue::Queue;
 
-/// SNS and SQS, simulated or real. Every resource gets a name of its own, so that cases can run
+/// SNS, SQS and Kinesis, simulated or real. Every resource gets a name of its own, so that cases can run
 /// side by side on one account.
 #[derive(Clone, Debug)]
 pub struct Aws {
@@ -21,6 +21,8 @@ pub struct Aws {
     pub sns: aws_sdk_sns::Client,
     /// The SQS client.
     pub sqs: aws_sdk_sqs::Client,
+    /// The Kinesis client.
+    pub kinesis: aws_sdk_kinesis::Client,
     /// The Region of every resource.
     pub region: String,
     /// The account of every resource, 12 digits.
@@ -31,9 +33,14 @@ impl Aws {
     /// Clients for what `config` leads to. `account` is the one that its credentials belong to.
     #[must_use]
     pub fn new(config: &SdkConfig, account: &str) -> Self {
+        // Retries would see through the throttling that some cases look for.
+        let kinesis = aws_sdk_kinesis::config::Builder::from(config)
+            .retry_config(aws_sdk_kinesis::config::retry::RetryConfig::disabled())
+            .build();
         Self {
             sns: aws_sdk_sns::Client::new(config),
             sqs: aws_sdk_sqs::Client::new(config),
+            kinesis: aws_sdk_kinesis::Client::from_conf(kinesis),
             region: config.region().map_or_else(String::new, ToString::to_string),
             account: account.to_owned(),
         }
@@ -196,10 +203,23 @@ pub(super) fn refused<T: Debug, E>(result: Result<T, E>, code: &str) -> Result<(
 where
     E: ProvideErrorMetadata + Debug,
 {
+    refused_by_one(result, [code])
+}
+
+/// The request was refused with one of these error codes: where services differ in the code, not
+/// in the refusal. The first is AWS's.
+pub(super) fn refused_by_one<T: Debug, E, const N: usize>(
+    result: Result<T, E>,
+    codes: [&str; N],
+) -> Result<()>
+where
+    E: ProvideErrorMetadata + Debug,
+{
     match result {
-        Ok(output) => anyhow::bail!("expected {code}, but it succeeded: {output:?}"),
+        Ok(output) => anyhow::bail!("expected {codes:?}, but it succeeded: {output:?}"),
         Err(error) => {
-            ensure!(error.code() == Some(code), "expected {code}, got {error:?}");
+            let expected = error.code().is_some_and(|code| codes.contains(&code));
+            ensure!(expected, "expected {codes:?}, got {error:?}");
             Ok(())
         }
     }

@@ -1,6 +1,6 @@
-//! What SNS and SQS do, case by case: the suite that the simulator and LocalStack both run.
+//! What SNS, SQS and Kinesis do, case by case: the suite that the simulator and LocalStack both run.
 //!
-//! A case is a function over an [`Aws`]; it makes its own topics and queues, and fails with what
+//! A case is a function over an [`Aws`]; it makes its own topics, queues and streams, and fails with what
 //! it saw instead of what AWS documents. Error codes are checked, not only that there was an
 //! error. [`CASES`] lists all of them; [`conformance_cases!`](crate::conformance_cases) hands the
 //! same list to a macro that makes a test of each. Where LocalStack answers otherwise than AWS
@@ -10,16 +10,22 @@
 mod attributes;
 mod aws;
 mod batch;
+mod consumer;
 mod dedup;
 mod fanout;
 mod fifo;
 mod filter;
+mod iterator;
+mod kinesis;
 mod lifecycle;
+mod put;
 mod queue;
 mod receiving;
 mod redrive;
+mod reshard;
 mod settings;
 mod sizes;
+mod stream;
 mod visibility;
 
 use std::fmt;
@@ -262,6 +268,85 @@ macro_rules! conformance_cases {
                 a_topic_lists_its_subscriptions,
                 a_topic_keeps_its_attributes,
                 a_fifo_topic_says_so,
+            }
+            stream {
+                a_stream_s_shards_divide_all_hash_keys,
+                a_stream_on_demand_begins_with_four_shards,
+                creating_a_stream_again_is_refused,
+                an_unknown_stream_is_not_found_by_any_call,
+                a_deleted_stream_is_gone,
+                a_stream_s_name_has_its_characters,
+                a_stream_goes_by_its_arn_too,
+                records_are_kept_for_a_day_or_up_to_a_year,
+                a_stream_keeps_its_tags,
+                shards_are_listed_in_pages,
+            }
+            put {
+                a_record_comes_back_with_its_key_and_its_data,
+                results_are_in_the_order_of_the_records,
+                a_key_keeps_its_order,
+                sequence_numbers_of_a_shard_grow,
+                an_explicit_hash_key_chooses_the_shard,
+                a_hash_key_has_128_bits,
+                a_partition_key_has_256_characters,
+                a_batch_has_500_records_at_most
+                    differs "LocalStack does not count a batch's records",
+                an_empty_batch_of_records_is_refused
+                    differs "LocalStack takes an empty batch",
+                a_record_over_a_mebibyte_is_refused,
+                a_record_s_key_counts
+                    differs "LocalStack counts the data alone",
+                a_batch_over_ten_mebibytes_is_refused_whole
+                    differs "LocalStack does not add a batch's records up",
+                a_shard_takes_a_thousand_records_a_second
+                    differs "LocalStack has no limits per second",
+                a_shard_takes_a_mebibyte_a_second
+                    differs "LocalStack has no limits per second",
+                a_put_may_ask_for_a_greater_sequence_number,
+            }
+            iterator {
+                trim_horizon_begins_with_the_oldest_record,
+                latest_begins_behind_the_newest_record,
+                a_sequence_number_is_begun_at_or_after,
+                a_timestamp_begins_with_the_first_record_since,
+                an_iterator_behind_the_last_record_sees_the_next,
+                a_read_returns_as_many_records_as_asked,
+                what_is_no_iterator_is_refused
+                    differs "LocalStack answers with an internal error",
+                an_unknown_shard_is_not_found,
+                a_place_has_to_be_given_with_its_type,
+                a_sequence_number_of_another_shard_is_refused
+                    differs "LocalStack says that it is not found",
+                an_iterator_expires_after_five_minutes
+                    differs "real time: it takes five minutes",
+                a_record_is_kept_for_the_stream_s_retention_period
+                    differs "real time: it takes a day",
+                a_shard_is_read_five_times_a_second
+                    differs "LocalStack has no limits per second",
+            }
+            reshard {
+                a_split_divides_the_shard_s_hash_keys,
+                a_split_shard_ends_and_names_its_children,
+                records_behind_a_split_go_to_the_children,
+                a_merge_unites_two_neighbours,
+                shards_that_are_no_neighbours_are_not_merged,
+                a_shard_is_split_within_its_hash_keys,
+                only_open_shards_are_listed_at_latest,
+                a_stream_is_scaled_by_two_at_most,
+            }
+            consumer {
+                a_consumer_is_registered_once,
+                a_deregistered_consumer_is_gone,
+                a_consumer_keeps_its_stream_from_being_deleted
+                    differs "LocalStack refuses to delete the stream, and deletes it",
+                a_subscription_brings_what_is_there_and_what_comes,
+                a_subscription_goes_on_behind_another,
+                a_consumer_subscribes_to_a_shard_once_in_five_seconds
+                    differs "LocalStack takes any number of subscriptions",
+                a_subscription_ends_with_its_shard
+                    differs "LocalStack breaks the connection instead",
+                a_subscription_lasts_five_minutes
+                    differs "real time: it takes five minutes",
             }
         }
     };

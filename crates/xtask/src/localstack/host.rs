@@ -1,6 +1,7 @@
 //! LocalStack as a Python process, for machines without Docker.
 
 use std::fs::{self, File};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
@@ -13,7 +14,7 @@ use crate::python;
 const MODULE: &str = "localstack.runtime.main";
 
 /// What every run has in its environment, besides its port and folder.
-const ENVIRONMENT: [(&str, &str); 8] = [
+const ENVIRONMENT: [(&str, &str); 9] = [
     // Else a /.dockerenv on the machine makes it write to the system's folders.
     ("OVERRIDE_IN_DOCKER", "0"),
     // No telemetry, no certificate from the network, no DNS server.
@@ -22,6 +23,8 @@ const ENVIRONMENT: [(&str, &str); 8] = [
     ("DNS_ADDRESS", "0"),
     ("KINESIS_PERSISTENCE", "0"),
     ("KINESIS_LATENCY", "0"),
+    // Tests leave their streams behind.
+    ("KINESIS_SHARD_LIMIT", "100000"),
     ("PYTHONUNBUFFERED", "1"),
     ("PYTHONNOUSERSITE", "1"),
 ];
@@ -42,6 +45,10 @@ impl Runtime {
         }
         let temporary = folder.join("tmp");
         fs::create_dir_all(&temporary)?;
+        // The folder is this run's alone; what was installed once is used by all.
+        let packages = folder.join(python::PACKAGES);
+        fs::create_dir_all(packages.parent().unwrap_or(&folder))?;
+        symlink(python::packages(&python)?, packages)?;
         let log = File::create(log(&folder))?;
         let mut command = Command::new(&python);
         command
@@ -51,6 +58,7 @@ impl Runtime {
             .env("GATEWAY_LISTEN", format!("127.0.0.1:{port}"))
             .env("FILESYSTEM_ROOT", &folder)
             .env("TMPDIR", &temporary)
+            .env("PATH", python::path(&python)?)
             .stdout(log.try_clone()?)
             .stderr(log);
         let process = Process::spawn(&mut command)

@@ -23,6 +23,8 @@ pub(super) struct Verdict {
     on_their_way: u32,
     reductions: i64,
     deliveries: i64,
+    sold: i64,
+    gone: i64,
     logged: u64,
     waiting: u64,
 }
@@ -39,8 +41,15 @@ pub(super) async fn reached<D: Sql>(
     let count = i64::from(orders);
     // Each order has been placed, paid and shipped, and its history says so.
     let logged = u64::from(orders) * 3;
-    let wanted =
-        Verdict { on_their_way: orders, reductions: count, deliveries: count, logged, waiting: 0 };
+    let wanted = Verdict {
+        on_their_way: orders,
+        reductions: count,
+        deliveries: count,
+        sold: count,
+        gone: count,
+        logged,
+        waiting: 0,
+    };
     loop {
         let verdict = of(shop, name, orders).await?;
         if verdict == wanted {
@@ -67,12 +76,16 @@ pub(super) async fn of<D: Sql>(shop: &Shop<D>, name: &str, orders: u32) -> anyho
             let id = commands::order(name, number).order_id;
             let (reductions, quantity) = stock.taken(&id).await?;
             ensure!(reductions <= 1, "{id} reduced stock {reductions} times");
+            let (sold, gone) = stock.marks(&id).await?;
+            ensure!(sold <= 1 && gone <= 1, "{id} was sold {sold} times and gone {gone} times");
             let started = deliveries.of(&id).await?;
             ensure!(started <= 1, "{id} has {started} deliveries");
             let status = statuses.status(&id).await?;
             verdict.on_their_way += u32::from(matches!(status, Some(Status::OnItsWay { .. })));
             verdict.reductions += reductions;
             verdict.deliveries += started;
+            verdict.sold += sold;
+            verdict.gone += gone;
             taken += quantity;
         }
         if verdict.reductions == i64::from(orders) {

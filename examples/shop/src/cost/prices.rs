@@ -22,14 +22,20 @@ pub struct Prices {
     pub sqs_fifo_requests: f64,
     /// An hour of one shard.
     pub shard_hour: f64,
-    /// A million PUT payload units; reading is free.
+    /// A million PUT payload units; reading is free but for enhanced fan-out.
     pub put_units: f64,
+    /// An hour of one service on one shard by enhanced fan-out.
+    pub fan_out_shard_hour: f64,
+    /// A gigabyte that comes by it.
+    pub fan_out_gigabyte: f64,
     /// An hour of one stream on demand.
     pub stream_hour: f64,
     /// A gigabyte written to a stream on demand.
     pub gigabyte_in: f64,
     /// A gigabyte that one service reads of it.
     pub gigabyte_out: f64,
+    /// The same by enhanced fan-out.
+    pub fan_out_gigabyte_on_demand: f64,
 }
 
 /// From <https://aws.amazon.com/sns/pricing/>, <https://aws.amazon.com/sqs/pricing/> and
@@ -46,9 +52,12 @@ pub const PRICES: Prices = Prices {
     sqs_fifo_requests: 0.50,
     shard_hour: 0.015,
     put_units: 0.014,
+    fan_out_shard_hour: 0.015,
+    fan_out_gigabyte: 0.013,
     stream_hour: 0.04,
     gigabyte_in: 0.08,
     gigabyte_out: 0.04,
+    fan_out_gigabyte_on_demand: 0.05,
 };
 
 /// SNS and SQS bill a request for each of so many bytes.

@@ -1,6 +1,6 @@
 //! The comparison as it is printed.
 
-use super::{Carrier, Load, PRICES, break_even};
+use super::{Carrier, Load, PRICES, SHARING, break_even};
 use crate::journal::note;
 
 const SHARDS: Carrier = Carrier::Shards { aggregated: true };
@@ -42,7 +42,7 @@ impl Load {
         }));
         lines
             .push("events/s from which Kinesis with aggregated shards costs no more than …".into());
-        let services = [1, 3, 10, 30];
+        let services = [1, 3, 5, 20];
         let heads = services.map(|services| format!("{services:>10}"));
         lines.push(format!("{:<34}{}", "… with so many services", heads.concat()));
         lines.extend(ROWS[..3].iter().map(|&(name, carrier)| {
@@ -52,6 +52,7 @@ impl Load {
             });
             format!("{name:<34}{}", rates.concat())
         }));
+        lines.push(format!("(more than {SHARING} services read a stream by enhanced fan-out)"));
         lines.join("\n")
     }
 }

@@ -64,6 +64,12 @@ pub trait Stock: Send + 'static {
         mark: Mark,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// How often what an order took was marked as sold, and as gone.
+    fn marks(
+        &mut self,
+        order_id: &str,
+    ) -> impl Future<Output = Result<(i64, i64), StoreError>> + Send;
+
     /// How much is left of a product; none if it is not sold here.
     fn left(
         &mut self,
@@ -144,6 +150,10 @@ mod tests {
 
         async fn mark(&mut self, _: &str, _: Mark) -> Result<(), StoreError> {
             unreachable!("nothing was paid or sent")
+        }
+
+        async fn marks(&mut self, _: &str) -> Result<(i64, i64), StoreError> {
+            unreachable!("no handler asks")
         }
 
         async fn left(&mut self, product_id: &str) -> Result<Option<i64>, StoreError> {

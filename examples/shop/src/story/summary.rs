@@ -24,15 +24,16 @@ impl<D: Sql> Story<'_, D> {
         }
         let counts = self.shop.tally.counts();
         note(format_args!(
-            "published {}, delivered {}: handled {}, duplicates {}, retried {}, rejected {}, \
-             held back {}",
+            "published {}; handled {}, duplicates {}, retried {}, rejected {}, held back {}, \
+             passed over {}, of {} deliveries",
             self.shop.published.count(),
-            counts.delivered,
             counts.handled,
             counts.duplicates,
             counts.retried,
             counts.rejected,
             counts.held_back,
+            counts.passed_over,
+            counts.delivered,
         ));
         note(format_args!("requests to AWS: {}", self.shop.aws.requests()));
         ensure!(
@@ -41,7 +42,8 @@ impl<D: Sql> Story<'_, D> {
                     + counts.duplicates
                     + counts.retried
                     + counts.rejected
-                    + counts.held_back,
+                    + counts.held_back
+                    + counts.passed_over,
             "a delivery has no outcome: {counts:?}"
         );
         ensure!(counts.handled == self.handled, "{} were to be handled: {counts:?}", self.handled);
@@ -75,17 +77,18 @@ impl<D: Sql> Story<'_, D> {
             note(format_args!("{shown} in {service}: {}", told(steps)));
         }
         let astray: Vec<_> = journeys.iter().filter(|(.., steps)| !steps.is_sorted()).collect();
-        let (astray, all) = match self.shop.orders_on {
+        match self.shop.orders_on {
             OrdersOn::Kinesis => {
                 ensure!(astray.is_empty(), "handled out of order: {astray:?}");
-                return Ok(note("every service handled the events of each order in their order"));
+                note("every service handled the events of each order in their order");
             }
-            OrdersOn::Sns => (astray.len(), journeys.len()),
-        };
-        note(format_args!(
-            "{astray} of {all} such sequences were out of order: a standard topic promises none \
-             (--orders-on kinesis keeps it), and these handlers do not need it"
-        ));
+            OrdersOn::Sns => note(format_args!(
+                "{} of {} such sequences were out of order: a standard topic promises none \
+                 (--orders-on kinesis keeps it), and these handlers do not need it",
+                astray.len(),
+                journeys.len()
+            )),
+        }
         Ok(())
     }
 
@@ -105,6 +108,8 @@ impl<D: Sql> Story<'_, D> {
         let expected =
             if placed.reduces_stock { (1, i64::from(placed.order.quantity)) } else { (0, 0) };
         ensure!((times, taken) == expected, "{id} reduced stock {times} times, by {taken}");
+        let marks = stock.marks(id).await?;
+        ensure!(marks == (times, times), "{id} was marked as sold and gone so often: {marks:?}");
         let deliveries = self.services["delivery"].store.read().await?.of(id).await?;
         ensure!(deliveries == 1, "{id} has {deliveries} deliveries");
         let status = self.services["orders"].store.read().await?.status(id).await?;

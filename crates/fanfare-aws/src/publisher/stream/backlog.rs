@@ -4,18 +4,19 @@
 //! are expected in the same shard and fit. Of each key at most one record is there at a time, under
 //! way or packed; the key's later events wait, because the records of a request fail one by one.
 
-use std::{borrow::Cow, collections::HashMap, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
-use aws_sdk_kinesis::{error::BuildError, primitives::Blob, types::PutRecordsRequestEntry};
+use aws_sdk_kinesis::{error::BuildError, types::PutRecordsRequestEntry};
 use fanfare_core::{Message, PublishError};
-use fanfare_kpl::{Aggregator, hash_key};
+use fanfare_kpl::hash_key;
 use tokio::time::Instant;
 
 use super::{
     super::{Outcome, left::Left},
+    record::{Content, Record},
     shards::{Shard, ShardMap},
 };
-use crate::limits::{self, AGGREGATE_BYTES, STREAM_RECORDS, STREAM_REQUEST_BYTES, check_record};
+use crate::limits::{self, STREAM_RECORDS, STREAM_REQUEST_BYTES, check_record};
 
 /// What has to wait for a shard's rate leaves in portions of that much of a second: fewer requests,
 /// and in between it is the turn of other calls.
@@ -52,31 +53,6 @@ struct Key<'a> {
     held: u64,
     /// One of its events failed for good.
     failed: bool,
-}
-
-/// A record to be sent.
-pub(super) struct Record {
-    /// Where it is expected to go.
-    pub(super) shard: Arc<Shard>,
-    /// In order; never none.
-    pub(super) events: Vec<Event>,
-    /// From the least to the greatest of its events.
-    pub(super) hash_keys: RangeInclusive<u128>,
-    aggregator: Option<Aggregator>,
-    bytes: usize,
-    /// When its shard's rate lets it go.
-    ripe_at: Instant,
-}
-
-impl Record {
-    /// Whether it is sent as an aggregate: one event goes as it is, for less.
-    pub(super) fn is_aggregate(&self) -> bool {
-        self.events.len() > 1
-    }
-
-    fn is_alone(&self) -> bool {
-        self.events.iter().any(|event| event.left.alone)
-    }
 }
 
 /// The records of one call for one shard.
@@ -129,7 +105,7 @@ impl<'a> Backlog<'a> {
                 backlog.waiting.push(Event { left: Left::new(index), key, not_before: now });
             }
         }
-        // What was sent before a failure is not held back by it.
+        // What comes before a refused event goes.
         for key in &mut backlog.keys {
             key.failed = false;
         }
@@ -181,58 +157,39 @@ impl<'a> Backlog<'a> {
         if lane.shut {
             return false;
         }
-        let message = &self.batch[event.left.index];
         let candidate = match key.record {
             // Only there may it follow what came before it.
             Some((round, record)) if round == self.round => Some(record),
             Some(_) => return false,
             None => lane.record,
         };
-        let joined = candidate.filter(|_| !event.left.alone).and_then(|place| {
-            let record = &mut self.records[place];
-            let aggregator = record.aggregator.as_mut()?;
-            let size = aggregator.size_with(&key.partition_key, None, message.body.len());
-            (size <= AGGREGATE_BYTES).then_some((place, size - aggregator.size()))
-        });
+        let content = Content {
+            partition_key: &key.partition_key,
+            hash_key: key.hash_key,
+            body: &self.batch[event.left.index].body,
+        };
+        let joined = candidate
+            .filter(|_| !event.left.alone)
+            .and_then(|place| Some((place, 0, self.records[place].add(event, content)?)));
         let (place, records, bytes) = match joined {
-            Some((place, bytes)) => {
-                let record = &mut self.records[place];
-                record.events.push(event);
-                let (least, greatest) = record.hash_keys.clone().into_inner();
-                record.hash_keys = least.min(key.hash_key)..=greatest.max(key.hash_key);
-                (place, 0, bytes)
-            }
+            Some(joined) => joined,
             None if key.record.is_some() || !room => return false,
             None => {
-                let aggregator = Aggregator::new().marked();
-                let size = aggregator.size_with(&key.partition_key, None, message.body.len());
-                let aggregates = self.aggregated && !event.left.alone && size <= AGGREGATE_BYTES;
-                let data = if aggregates { size } else { message.body.len() };
-                let aggregator = aggregates.then_some(aggregator);
-                let place = self.records.len();
-                if aggregator.is_some() {
+                let aggregated = self.aggregated && !event.left.alone;
+                let (place, record) =
+                    (self.records.len(), Record::new(shard, event, content, aggregated, now));
+                if record.takes_others() {
                     lane.record = Some(place);
                 }
-                self.records.push(Record {
-                    shard: Arc::clone(shard),
-                    events: vec![event],
-                    hash_keys: key.hash_key..=key.hash_key,
-                    aggregator,
-                    bytes: 0,
-                    ripe_at: now,
-                });
-                (place, 1, key.partition_key.len() + data)
+                let bytes = record.bytes;
+                self.records.push(record);
+                (place, 1, bytes)
             }
         };
-        let record = &mut self.records[place];
-        if let Some(aggregator) = &mut record.aggregator {
-            aggregator.add(&key.partition_key, None, message.body.as_bytes());
-        }
         key.record = Some((self.round, place));
-        record.bytes += bytes;
         let at = shard.pace().reserve(now, records, bytes);
         if at > now {
-            record.ripe_at = at;
+            self.records[place].ripe_at = at;
             let first = lane.portion.map_or(at, |(first, _)| first);
             lane.portion = Some((first, at));
             lane.shut = at >= first + PORTION;
@@ -265,20 +222,10 @@ impl<'a> Backlog<'a> {
 
     /// The record as `PutRecords` takes it.
     pub(super) fn entry(&self, record: &mut Record) -> Result<PutRecordsRequestEntry, BuildError> {
-        let aggregator = record.aggregator.take().filter(|_| record.is_aggregate());
-        let entry = PutRecordsRequestEntry::builder();
-        if let Some(aggregated) = aggregator.and_then(Aggregator::finish) {
-            return entry
-                .partition_key(aggregated.partition_key)
-                .explicit_hash_key(aggregated.explicit_hash_key.to_string())
-                .data(Blob::new(aggregated.data))
-                .build();
-        }
-        let event = &record.events[0];
-        entry
-            .partition_key(&*self.keys[event.key].partition_key)
-            .data(Blob::new(self.message(event).body.as_bytes()))
-            .build()
+        let first = record.events[0];
+        let Key { partition_key, hash_key, .. } = &self.keys[first.key];
+        let body = &self.message(&first).body;
+        record.entry(Content { partition_key, hash_key: *hash_key, body })
     }
 
     /// When there is something to do that no answer brings about.
@@ -300,28 +247,28 @@ impl<'a> Backlog<'a> {
         self.keys[event.key].failed
     }
 
-    /// The event failed for good: those behind it will not be sent.
-    pub(super) fn fail(&mut self, event: &Event) -> Vec<Outcome> {
+    /// The event failed for good.
+    pub(super) fn fail(&mut self, event: &Event) {
         self.keys[event.key].failed = true;
-        let (blocked, free) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition::<Vec<_>, _>(|later| later.key == event.key);
-        self.waiting = free;
-        blocked.iter().map(|later| (later.left.index, Err(PublishError::Blocked))).collect()
     }
 
-    /// Puts back what is to be sent again after `pause`.
+    /// What will not be sent, because an earlier event of its key failed for good.
+    pub(super) fn take_blocked(&mut self) -> Vec<Outcome> {
+        let blocked = self.waiting.extract_if(.., |event| self.keys[event.key].failed);
+        blocked.map(|event| (event.left.index, Err(PublishError::Blocked))).collect()
+    }
+
+    /// Puts back what is to be sent again.
     pub(super) fn put_back(&mut self, again: Vec<Event>, not_before: Instant) {
         self.waiting.extend(again.into_iter().map(|event| Event { not_before, ..event }));
-        self.sort();
+        self.waiting.sort_by_key(|event| event.left.index);
     }
 
     /// Everything that waits, before anything was packed.
     pub(super) fn take_waiting(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.waiting)
     }
-
-    fn sort(&mut self) {
-        self.waiting.sort_by_key(|event| event.left.index);
-    }
 }
+
+#[cfg(test)]
+mod tests;

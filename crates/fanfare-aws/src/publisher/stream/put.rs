@@ -6,7 +6,7 @@ use aws_sdk_kinesis::{
     error::BuildError, operation::put_records::PutRecordsOutput, types::PutRecordsRequestEntry,
 };
 
-use super::{Stream, backlog::Record, shards::ShardMap};
+use super::{Stream, record::Record, shards::ShardMap};
 use crate::failure::Failure;
 
 /// Records to be sent together, expected in the shards of `map`.

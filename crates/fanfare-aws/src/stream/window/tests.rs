@@ -49,8 +49,9 @@ fn what_fails_waits_with_its_tail_and_comes_again_alone() {
     let mut window = window(Hold::Key, &["a", "a", "a", "b"]);
     begin(&mut window, now);
     window.end(0, End::Done);
-    window.end(1, End::Failed(later));
+    // However they come in.
     window.end(2, End::Untried(Some(later)));
+    window.end(1, End::Failed(later));
     window.end(3, End::Done);
     assert_eq!((window.ready(now), window.next_due()), (0, Some(later)));
     assert_eq!(begin(&mut window, later), [(1, 2)]);

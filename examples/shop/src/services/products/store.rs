@@ -14,7 +14,8 @@ pub const TABLES: &str = "
     create table if not exists reductions (
         order_id text not null, product_id text not null, quantity bigint not null);
     create index if not exists reductions_of_an_order on reductions (order_id);
-    create table if not exists marks (order_id text not null, mark text not null);";
+    create table if not exists marks (order_id text not null, mark text not null);
+    create index if not exists marks_of_an_order on marks (order_id);";
 
 on_both! {
     impl Stock {
@@ -50,6 +51,14 @@ on_both! {
             let marked = sqlx::query("insert into marks values ($1, $2)").bind(order_id).bind(mark);
             marked.execute(self).await?;
             Ok(())
+        }
+
+        async fn marks(&mut self, order_id: &str) -> Result<(i64, i64), StoreError> {
+            let marks = query_as(
+                "select count(case mark when 'sold' then 1 end), count(case mark when 'gone' then 1 end)
+                from marks where order_id = $1",
+            );
+            Ok(marks.bind(order_id).fetch_one(self).await?)
         }
 
         async fn left(&mut self, product_id: &str) -> Result<Option<i64>, StoreError> {
