@@ -71,9 +71,8 @@ fn processor_time() -> Option<(f64, f64)> {
 
 /// What this process has used of the processors since it began, the kernel's part of it included.
 pub(crate) fn own_time() -> Duration {
-    let seconds = |time: TimeVal| {
-        Duration::new(time.tv_sec().cast_unsigned(), 1_000 * time.tv_usec() as u32)
-    };
+    let seconds =
+        |time: TimeVal| Duration::new(time.tv_sec().cast_unsigned(), 1_000 * time.tv_usec() as u32);
     getrusage(UsageWho::RUSAGE_SELF)
         .map_or(Duration::ZERO, |usage| seconds(usage.user_time()) + seconds(usage.system_time()))
 }

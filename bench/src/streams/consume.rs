@@ -9,8 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::machine::own_time;
 use crate::streams::Plan;
-use crate::streams::consumers::{BY_HAND, Entry, RUSTSTREAM, RUSTSTREAM_BATCHES};
-use crate::streams::producers::{self, AGGREGATED, FANFARE};
+use crate::streams::consumers::{
+    BY_HAND, BY_HAND_OPENING, Entry, FANFARE, RUSTSTREAM, RUSTSTREAM_BATCHES,
+};
+use crate::streams::producers;
 use crate::streams::seen::Seen;
 use crate::streams::simulator::Simulator;
 use crate::streams::stream::{self, Keys};
@@ -40,14 +42,14 @@ pub(crate) struct Find {
 
 const PLAIN: Find = Find {
     title: "Consuming, a record for each event",
-    filled_by: FANFARE,
-    consumers: &[BY_HAND, RUSTSTREAM, RUSTSTREAM_BATCHES],
+    filled_by: producers::FANFARE,
+    consumers: &[BY_HAND, FANFARE, RUSTSTREAM, RUSTSTREAM_BATCHES],
 };
 
 const PACKED: Find = Find {
     title: "Consuming, aggregated",
-    filled_by: AGGREGATED,
-    consumers: &[],
+    filled_by: producers::AGGREGATED,
+    consumers: &[BY_HAND_OPENING, FANFARE],
 };
 
 /// What was found, and what each consumer came to, round by round.

@@ -1,6 +1,7 @@
 //! What reads the stream.
 
 mod by_hand;
+mod fanfare;
 mod ruststream;
 
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::streams::seen::Seen;
 
-pub(crate) use by_hand::BY_HAND;
+pub(crate) use by_hand::{BY_HAND, BY_HAND_OPENING};
+pub(crate) use fanfare::FANFARE;
 pub(crate) use ruststream::{RUSTSTREAM, RUSTSTREAM_BATCHES};
 
 /// A consumer that can be run, again and again.

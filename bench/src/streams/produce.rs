@@ -11,9 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::machine::own_time;
 use crate::streams::Plan;
-use crate::streams::producers::{
-    AGGREGATED, Entry, FANFARE, PUT_RECORD, PUT_RECORDS, RUSTSTREAM,
-};
+use crate::streams::producers::{AGGREGATED, Entry, FANFARE, PUT_RECORD, PUT_RECORDS, RUSTSTREAM};
 use crate::streams::simulator::{Simulator, Usage};
 use crate::streams::stream::{self, Keys};
 
@@ -69,8 +67,7 @@ pub(crate) const SMALL: Race = Race {
     rows: ALL,
 };
 
-const LARGE: Race =
-    Race { title: "Events of 3 kB", about: "The same.", bytes: 3_000, ..SMALL };
+const LARGE: Race = Race { title: "Events of 3 kB", about: "The same.", bytes: 3_000, ..SMALL };
 
 const FEW_KEYS: Race = Race {
     title: "Events of 300 B, five of each key in a call",
@@ -124,8 +121,10 @@ pub(crate) async fn run(plan: Plan, only: Option<&str>) -> Result<Vec<Results>> 
     let mut results = Vec::new();
     for race in RACES {
         let messages = Arc::new(stream::messages(EVENTS, race.bytes, race.keys)?);
-        let body = messages.iter().map(|message| message.body.len()).sum::<usize>() / messages.len();
-        let mut rows: Vec<(Row, Vec<Figures>)> = race.rows.iter().map(|r| (*r, Vec::new())).collect();
+        let body =
+            messages.iter().map(|message| message.body.len()).sum::<usize>() / messages.len();
+        let mut rows: Vec<(Row, Vec<Figures>)> =
+            race.rows.iter().map(|r| (*r, Vec::new())).collect();
         if let Some(only) = only {
             rows.retain(|(row, _)| row.producer.name == only);
         }
@@ -141,7 +140,9 @@ pub(crate) async fn run(plan: Plan, only: Option<&str>) -> Result<Vec<Results>> 
             }
         }
         rows.sort_by_key(|(row, _)| {
-            race.rows.iter().position(|r| (r.producer.name, r.call) == (row.producer.name, row.call))
+            race.rows
+                .iter()
+                .position(|r| (r.producer.name, r.call) == (row.producer.name, row.call))
         });
         results.push(Results { race, body, rows });
     }

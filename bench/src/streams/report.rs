@@ -119,7 +119,8 @@ fn bars(page: &mut String, produced: &[produce::Results]) -> std::fmt::Result {
     for (title, call) in
         [(produce::SMALL.title, 10_000), (produce::NARROW.title, 500), (produce::SMALL.title, 500)]
     {
-        let results = of(title).and_then(|results| Some((results, find(results, AGGREGATED.name, call)?)));
+        let results =
+            of(title).and_then(|results| Some((results, find(results, AGGREGATED.name, call)?)));
         let Some((results, row)) = results else { continue };
         let records = results.median(&row, |f| f.records);
         writeln!(
@@ -165,7 +166,8 @@ fn find(page: &mut String, plan: Plan, results: &consume::Results) -> std::fmt::
     writeln!(page, "|---|--:|--:|--:|--:|--:|--:|--:|")?;
     for (entry, rounds) in &results.rows {
         let of = |value: fn(&consume::Figures) -> f64| median(rounds.iter().map(value).collect());
-        let ratios = rounds.iter().zip(&results.rows[0].1).map(|(its, first)| its.events / first.events);
+        let ratios =
+            rounds.iter().zip(&results.rows[0].1).map(|(its, first)| its.events / first.events);
         writeln!(
             page,
             "| {} | {} | {:.2} | {} | {} | {:.1} µs | {:.0} % | {:.0} % |",

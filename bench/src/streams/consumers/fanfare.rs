@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ::fanfare::aws::{Aws, StartAt, StreamWorker};
-use ::fanfare::{Delivery, HandlerError, MemoryLeaseStore, Router, State};
+use ::fanfare::{Delivery, HandlerError, MemoryLeaseStore, Router};
 use anyhow::Result;
 use aws_config::SdkConfig;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,8 @@ async fn note(seen: Arc<Seen>, order: Delivery<Placed>) -> Result<(), HandlerErr
 
 async fn run(config: SdkConfig, seen: Arc<Seen>, stop: CancellationToken) -> Result<()> {
     let router = Router::new("bench-consumer").on(note).with_state(seen);
-    let stream = Aws::new(&config, ACCOUNT)?.stream(&bindings(SHARDS, false), "bench-consumer", TOPIC);
+    let stream =
+        Aws::new(&config, ACCOUNT)?.stream(&bindings(SHARDS, false), "bench-consumer", TOPIC);
     StreamWorker::new(stream, MemoryLeaseStore::default())
         .concurrency(1_000)
         .start_at(StartAt::Oldest)
