@@ -24,7 +24,7 @@ struct Arguments {
     /// Short rounds, to see that it runs; nothing is written
     #[arg(long)]
     quick: bool,
-    /// Only contestants whose name contains this, and the first; nothing is written
+    /// Only contestants whose name contains this, and of outboxes the first; nothing is written
     #[arg(long)]
     only: Option<String>,
 }

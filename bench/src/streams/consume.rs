@@ -86,7 +86,7 @@ pub(crate) async fn run(plan: Plan, only: Option<&str>) -> Result<Vec<Results>> 
         let mut rows: Vec<(Entry, Vec<Figures>)> =
             find.consumers.iter().map(|entry| (*entry, Vec::new())).collect();
         if let Some(only) = only {
-            rows.retain(|(entry, _)| entry.name == only);
+            rows.retain(|(entry, _)| entry.name.contains(only));
         }
         if rows.is_empty() {
             continue;
