@@ -8,7 +8,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use bytes::Bytes;
+use http_body_util::BodyExt;
 
 use crate::sim::Sim;
 
@@ -56,9 +56,9 @@ impl HttpConnector for Connector {
 async fn call(sim: &Sim, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
     let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
     let (parts, body) = request.into_parts();
-    let body = body.bytes().map(Bytes::copy_from_slice).ok_or_else(|| {
-        ConnectorError::user("the simulator takes bodies in memory, not streams".into())
-    })?;
+    // Read as a socket would take it: the SDK looks whether its body goes out, and gives a call up
+    // whose body does not.
+    let body = body.collect().await.map_err(ConnectorError::user)?.to_bytes();
     let response = sim
         .handle(http::Request::from_parts(parts, body))
         .await
