@@ -51,15 +51,20 @@ impl Sql for Postgres {
     }
 
     async fn script(pool: &PgPool, statements: &str) -> Result<(), SqlError> {
-        let mut tx = pool.begin().await?;
-        // `create … if not exists` fails where two processes run it at once.
-        sqlx::query(
-            "select pg_advisory_xact_lock(hashtextextended(current_schema() || '.shop', 0))",
-        )
-        .execute(&mut *tx)
-        .await?;
-        sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *tx).await?;
-        Ok(tx.commit().await?)
+        // One by one: an index locks its table even where it is there already, and with the locks of
+        // two tables at once this and a handler that writes to both could wait for each other.
+        for statement in statements.split(';').filter(|statement| !statement.trim().is_empty()) {
+            let mut tx = pool.begin().await?;
+            // `create … if not exists` fails where two processes run it at once.
+            sqlx::query(
+                "select pg_advisory_xact_lock(hashtextextended(current_schema() || '.shop', 0))",
+            )
+            .execute(&mut *tx)
+            .await?;
+            sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *tx).await?;
+            tx.commit().await?;
+        }
+        Ok(())
     }
 
     fn arguments(home: &Schemas) -> [String; 2] {
