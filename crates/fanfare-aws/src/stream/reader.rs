@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{
     pace::Pace,
     shards::Shards,
-    source::{Read, SourceError, Trouble, after, children, starting, trouble},
+    source::{Read, SourceError, Trouble, after, children, starting, trouble, unread},
     window::Room,
 };
 use crate::failure::Failure;
@@ -60,7 +60,7 @@ impl Reader {
         };
         let request = self.shards.stream().aws.kinesis().get_records();
         let request = request.shard_iterator(iterator).limit(self.pace.limit(room));
-        let answer = match request.send().await {
+        let mut answer = match request.send().await {
             Ok(answer) => answer,
             Err(error) => {
                 let failure = Failure::of(&error);
@@ -73,6 +73,7 @@ impl Reader {
                 return self.failed(trouble);
             }
         };
+        unread(&mut answer.records, &self.position);
         let bytes = answer.records.iter().map(|record| record.data.as_ref().len()).sum();
         let behind = answer.millis_behind_latest.unwrap_or(0) > 0;
         self.pace.read(sent, answer.records.len(), bytes, behind);

@@ -129,6 +129,24 @@ pub(super) fn after(records: &[Record]) -> Option<Checkpoint> {
     Some(Checkpoint::After { sequence_number, sub_sequence_number: None })
 }
 
+/// Leaves out what is not behind the position: LocalStack gives a record again and again that was put in
+/// the second in which its shard was made, for as long as it is the shard's last.
+pub(super) fn unread(records: &mut Vec<Record>, position: &Checkpoint) {
+    let Checkpoint::After { sequence_number, sub_sequence_number } = position else { return };
+    let read = numeric(sequence_number);
+    match sub_sequence_number {
+        // The rest of that record is wanted.
+        Some(_) => records.retain(|record| numeric(&record.sequence_number) >= read),
+        None => records.retain(|record| numeric(&record.sequence_number) > read),
+    }
+}
+
+/// Sequence numbers, which are decimal and of any length, compare by this.
+fn numeric(sequence_number: &str) -> (usize, &str) {
+    let digits = sequence_number.trim_start_matches('0');
+    (digits.len(), digits)
+}
+
 /// The children of a shard, whose hash ranges are noted.
 pub(super) fn children(shards: &Shards, children: Vec<ChildShard>) -> Vec<ShardInfo> {
     children
@@ -158,5 +176,32 @@ pub(super) fn starting(
             (kind, Some(sequence_number.clone()), None)
         }
         _ => (ShardIteratorType::TrimHorizon, None, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(numbers: &[&str], position: &Checkpoint) -> Vec<String> {
+        let record = |number: &&str| {
+            let record = Record::builder().sequence_number(*number).partition_key("k");
+            record.data(aws_smithy_types::Blob::new("")).build().expect("complete")
+        };
+        let mut records = numbers.iter().map(record).collect();
+        unread(&mut records, position);
+        records.into_iter().map(|record| record.sequence_number).collect()
+    }
+
+    #[test]
+    fn what_was_read_is_not_taken_again_and_the_rest_of_a_record_is() {
+        let after = |sub_sequence_number| Checkpoint::After {
+            sequence_number: "99".into(),
+            sub_sequence_number,
+        };
+        let numbers = ["98", "99", "100", "101"];
+        assert_eq!(left(&numbers, &after(None)), ["100", "101"]);
+        assert_eq!(left(&numbers, &after(Some(3))), ["99", "100", "101"]);
+        assert_eq!(left(&numbers, &Checkpoint::Oldest), numbers);
     }
 }
