@@ -19,8 +19,11 @@ pub const SERVICES: [&str; 4] = ["orders", "products", "delivery", "recommendati
 
 /// A service, its database open.
 pub struct Service<D: Sql> {
+    /// One of [`SERVICES`].
     pub name: String,
+    /// Its database.
     pub store: Store<D>,
+    /// What it has to tell the world.
     pub outbox: Outbox,
 }
 

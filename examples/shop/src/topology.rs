@@ -11,7 +11,9 @@ use crate::services::{delivery, orders, products, recommendation};
 /// difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum OrdersOn {
+    /// A topic, with queues for those who listen.
     Sns,
+    /// A stream, which those who listen read.
     Kinesis,
 }
 
