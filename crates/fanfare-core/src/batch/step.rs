@@ -9,8 +9,8 @@ use tower::ServiceExt;
 use super::{Content, Host};
 use crate::{
     Admission, Call, Claim, Context, DeadLetter, Envelope, HandlerError, InboxKey, Message,
-    Metadata, Outcome, PendingEvent, Policy, PublishError, RawDelivery, Reason, handler_error::Verdict,
-    into_events::DerivedIds,
+    Metadata, Outcome, PendingEvent, Policy, PublishError, RawDelivery, Reason,
+    handler_error::Verdict, into_events::DerivedIds,
 };
 
 /// The context of what follows from a delivery. Its trace is the envelope's, which knows where the
