@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand, builder::PossibleValuesParser};
 use fanfare::aws;
 use sqlx::{Postgres, Sqlite};
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
     chaos, commands, cost,
@@ -117,10 +117,9 @@ fn log(arguments: &Arguments) {
         Some(Command::Run(_) | Command::Relay { .. }) => LevelFilter::WARN,
         _ => LevelFilter::ERROR,
     };
-    let wanted = std::env::var("RUST_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
     tracing_subscriber::registry()
         .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))
-        .with(wanted.unwrap_or_else(|| Targets::new().with_default(usual)))
+        .with(journal::wanted(usual))
         .init();
 }
 
