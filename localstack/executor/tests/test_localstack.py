@@ -52,11 +52,10 @@ class LocalStackTest(unittest.TestCase):
         """Makes the function, which goes with the test."""
         self.functions.create_function(
             FunctionName=self.name,
-            Runtime="provided.al2023",
             Handler="bootstrap",
             Role=ROLE,
             Code={"ZipFile": bootstraps.zipped(code)} if isinstance(code, str) else code,
-            **{"Timeout": 30, **settings},
+            **{"Runtime": "provided.al2023", "Timeout": 30, **settings},
         )
         self.addCleanup(self.functions.delete_function, FunctionName=self.name)
 
