@@ -144,9 +144,8 @@ class LocalStackTest(unittest.TestCase):
 
     def test_other_runtimes_are_refused_with_the_reason(self) -> None:
         self.create(Runtime="python3.12")
-        function = self.functions.get_function(FunctionName=self.name)["Configuration"]
-        self.assertEqual(function["State"], "Failed")
-        self.assertIn("only functions with a runtime provided.* run", function["StateReason"])
+        failure = self.failure({})
+        self.assertIn("a runtime provided.*, not python3.12", failure["errorMessage"])
 
     def test_an_event_source_mapping_takes_back_what_failed(self) -> None:
         self.create(Timeout=5)
