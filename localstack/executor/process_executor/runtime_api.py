@@ -31,10 +31,12 @@ class Invocation:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a function answered with."""
+    """What an invocation is answered with."""
 
     payload: bytes
     is_error: bool
+    # Not by the function, which crashed, took too long, or said too much.
+    by_lambda: bool = False
 
 
 class RuntimeApi:
@@ -126,7 +128,8 @@ class RuntimeApi:
             if len(answer.payload) > RESPONSE_LIMIT:
                 what = f"exceeded maximum allowed payload size ({RESPONSE_LIMIT} bytes)."
                 payload = error("Function.ResponseSizeTooLarge", f"Response payload size {what}")
-                answer, status = Answer(payload, is_error=True), HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+                answer = Answer(payload, is_error=True, by_lambda=True)
+                status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
             self._answer = answer
             self._changed.notify_all()
             return status

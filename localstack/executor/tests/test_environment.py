@@ -21,7 +21,7 @@ from process_executor.runtime_api import RESPONSE_LIMIT, Invocation
 from . import bootstraps
 
 # Seconds that anything may take that should take milliseconds.
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 
 def runs(pid: int) -> bool:
