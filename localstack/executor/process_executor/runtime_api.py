@@ -165,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     disable_nagle_algorithm = True
 
-    def do_GET(self) -> None:  # noqa: N802, http.server's name
+    def do_GET(self) -> None:
         if self.path != f"{_RUNTIME}invocation/next":
             return self._answer(HTTPStatus.NOT_FOUND)
         taken = self.server.api.take()
@@ -182,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
         }
         return self._answer(HTTPStatus.OK, invocation.payload, headers)
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         body = self._body()
         match self.path.removeprefix(_RUNTIME).split("/"):
             case ["init", "error"]:
