@@ -77,6 +77,11 @@ pub struct Metadata {
     pub sent_at: Option<Timestamp>,
     /// Whether a replay made it from an event log: what it tells of happened some time ago.
     pub replayed: bool,
+    /// The id of the invocation that brings it, where a platform invokes its host, as Lambda does.
+    pub request_id: Option<String>,
+    /// The transport's trace context in the form of W3C's `traceparent`. What its handler emits carries
+    /// it on, unless the event's own envelope brings one.
+    pub traceparent: Option<String>,
 }
 
 impl Metadata {

@@ -9,7 +9,7 @@
 //! | answer with further events | [`IntoEvents`], [`Task`] |
 //! | write a host (a worker, a Lambda) | [`Consumer::process`], [`Outcome`], [`Disposition`] |
 //! | handle one within a database transaction | [`Router::on_tx`], [`Inbox`] |
-//! | write an adapter | [`Publisher`], [`DeadLetters`], [`Inbox`], [`IdempotencyStore`], [`LeaseStore`] |
+//! | write an adapter | [`Publisher`], [`DeadLetters`], [`Redelivery`], [`Inbox`], [`IdempotencyStore`], [`LeaseStore`] |
 
 mod backoff;
 mod batch;
@@ -31,6 +31,7 @@ mod lease;
 mod message;
 mod outcome;
 mod publisher;
+mod redelivery;
 mod router;
 pub mod tag;
 mod tx_handler;
@@ -61,6 +62,7 @@ pub use lease::{
 pub use message::{Destination, Message, TYPE_ATTRIBUTE};
 pub use outcome::{Disposition, Outcome, Reason};
 pub use publisher::{DynPublisher, PublishError, PublishReport, Publisher};
+pub use redelivery::{DynRedelivery, GivenBack, Redelivery};
 pub use router::{HandledType, HandlerService, Policy, Router};
 pub use tx_handler::TxHandler;
 

@@ -19,6 +19,12 @@ pub mod sql {
     pub use fanfare_sql::*;
 }
 
+/// Consumers as AWS Lambda functions.
+#[cfg(feature = "lambda")]
+pub mod lambda {
+    pub use fanfare_lambda::*;
+}
+
 /// SNS and SQS in the process, for tests and first steps.
 #[cfg(feature = "sim")]
 pub mod sim {

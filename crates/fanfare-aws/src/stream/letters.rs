@@ -50,6 +50,13 @@ impl DeadLetters for Letters {
     }
 }
 
+/// The service's dead-letter queue; a letter says where in the stream it comes from.
+impl DeadLetters for Stream {
+    async fn put(&self, letter: DeadLetter<'_>) -> Result<(), DeadLetterError> {
+        Letters::new(self).put(letter).await
+    }
+}
+
 /// With where it comes from, and with its body only if it should be `whole` and SQS takes that: a
 /// letter that can never be sent would hold its key for ever.
 fn addressed(stream: &str, delivery: &RawDelivery, whole: bool) -> RawDelivery {

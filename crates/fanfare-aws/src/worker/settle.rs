@@ -12,7 +12,7 @@ use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
 };
 use aws_smithy_types::error::operation::BuildError;
-use fanfare_core::{Backoff, Disposition};
+use fanfare_core::{Backoff, Disposition, GivenBack, Redelivery};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
     task::{JoinHandle, JoinSet},
@@ -35,6 +35,10 @@ const ATTEMPTS: u32 = 5;
 /// After this nothing is tried again, so that a stopping worker does not wait for a server that
 /// answers nothing.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The longest that a Lambda function runs, and a little for the way there.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+const HELD: Duration = Duration::from_secs(16 * 60);
 
 /// Between the tries.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
@@ -214,7 +218,10 @@ async fn request(queue: &Queue, batch: &[Settlement]) -> Result<Failures, Failur
     match batch.first().map(|settlement| settlement.disposition) {
         None => Ok(Failures::new()),
         Some(Disposition::Acknowledge) => delete(queue, batch).await,
-        Some(Disposition::GiveBack { .. }) => change_visibility(queue, batch).await,
+        Some(Disposition::GiveBack { .. }) => {
+            let changes = batch.iter().map(|given| (given.receipt.as_str(), visibility(given)));
+            change_visibility(queue, changes).await
+        }
     }
 }
 
@@ -231,18 +238,46 @@ async fn delete(queue: &Queue, batch: &[Settlement]) -> Result<Failures, Failure
     Ok(failures(answer.map_err(|error| Failure::of(&error))?.failed()))
 }
 
-async fn change_visibility(queue: &Queue, batch: &[Settlement]) -> Result<Failures, Failure> {
-    let entry = |(index, settlement): (usize, &Settlement)| {
+/// Changes up to 10 messages, by receipt and seconds.
+async fn change_visibility<'a>(
+    queue: &Queue,
+    changes: impl Iterator<Item = (&'a str, i32)>,
+) -> Result<Failures, Failure> {
+    let entry = |(index, (receipt, seconds)): (usize, (&str, i32))| {
         ChangeMessageVisibilityBatchRequestEntry::builder()
             .id(index.to_string())
-            .receipt_handle(&settlement.receipt)
-            .visibility_timeout(visibility(settlement))
+            .receipt_handle(receipt)
+            .visibility_timeout(seconds)
             .build()
     };
-    let entries: Result<_, BuildError> = batch.iter().enumerate().map(entry).collect();
+    let entries: Result<_, BuildError> = changes.enumerate().map(entry).collect();
     let request = queue.aws.sqs().change_message_visibility_batch().queue_url(&queue.url);
     let answer = request.set_entries(Some(entries.map_err(unbuildable)?)).send().await;
     Ok(failures(answer.map_err(|error| Failure::of(&error))?.failed()))
+}
+
+/// For hosts that know only the receipts, as Lambda receives for them; the receive was at most
+/// [`HELD`] ago.
+impl Redelivery for Queue {
+    async fn give_back(&self, messages: Vec<GivenBack>) {
+        let most = Duration::from_secs(VISIBILITY_SECONDS).saturating_sub(HELD);
+        for batch in messages.chunks(BATCH_ENTRIES) {
+            let changes = batch
+                .iter()
+                .map(|given| (given.receipt.as_str(), whole_seconds(given.after.min(most))));
+            let failures = match change_visibility(self, changes).await {
+                Ok(failures) => failures.into_values().collect(),
+                Err(failure) => vec![failure],
+            };
+            for failure in failures {
+                tracing::warn!(
+                    queue = %self.name,
+                    %failure,
+                    "not given back: it comes again at the visibility time-out"
+                );
+            }
+        }
+    }
 }
 
 /// Whole seconds, rounded up, within what is left of the 12 hours since the receive.

@@ -120,6 +120,7 @@ impl Consumer {
             event.id = %envelope.id,
             correlation_id = envelope.context.correlation_id.as_deref(),
             attempt = delivery.metadata.attempt,
+            request_id = delivery.metadata.request_id.as_deref(),
         );
         let id = Some(envelope.id.clone());
         let decode = match decoder {

@@ -48,6 +48,7 @@ struct Group {
 }
 
 /// A step that has ended.
+#[expect(clippy::large_enum_variant, reason = "most are plain, and a box for each costs more")]
 enum Done {
     Plain(Item, Outcome),
     Unit(Vec<Ended>),

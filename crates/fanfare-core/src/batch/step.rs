@@ -9,9 +9,20 @@ use tower::ServiceExt;
 use super::{Content, Host};
 use crate::{
     Admission, Call, Claim, Context, DeadLetter, Envelope, HandlerError, InboxKey, Message,
-    Outcome, PendingEvent, Policy, PublishError, RawDelivery, Reason, handler_error::Verdict,
-    into_events::DerivedIds,
+    Metadata, Outcome, PendingEvent, Policy, PublishError, RawDelivery, Reason,
+    handler_error::Verdict, into_events::DerivedIds,
 };
+
+/// The context of what follows from a delivery. Its trace is the envelope's, which knows where the
+/// event comes from, or else the transport's.
+fn following(cause: &Envelope, metadata: &Metadata) -> Context {
+    let mut context = Context::following(cause);
+    if context.traceparent.is_none() && metadata.traceparent.is_some() {
+        // A trace state belongs to a trace, and this is another one.
+        (context.traceparent, context.tracestate) = (metadata.traceparent.clone(), None);
+    }
+    context
+}
 
 pub(super) struct Step<'a> {
     pub(super) host: Host<'a>,
@@ -73,7 +84,7 @@ impl Step<'_> {
     /// Runs the handler, and seals what follows.
     pub(super) async fn call(&self, call: Call) -> Result<Vec<Message>, HandlerError> {
         let cause = call.envelope().clone();
-        let context = Context::following(&cause);
+        let context = following(&cause, call.metadata());
         let handling = self.host.consumer.service.clone().oneshot(call);
         let handled = AssertUnwindSafe(context.clone().scope(handling)).catch_unwind().await;
         let pending = match handled {
