@@ -76,15 +76,7 @@ impl Clients {
         retries: &RetryConfig,
         requests: &Requests,
     ) -> Self {
-        let tuned = |timeout| {
-            config
-                .to_builder()
-                .behavior_version(config.behavior_version().unwrap_or(BehaviorVersion::latest()))
-                .retry_config(retries.clone())
-                .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(timeout).build())
-                .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-                .build()
-        };
+        let tuned = |timeout| tuned(config, timeout, retries);
         let sqs = |config: &SdkConfig| {
             let config = aws_sdk_sqs::config::Builder::from(config).interceptor(requests.clone());
             aws_sdk_sqs::Client::from_conf(config.build())
@@ -99,6 +91,17 @@ impl Clients {
             polling: sqs(&tuned(LONG_POLL + timeout)),
         }
     }
+}
+
+/// `config` with time-outs and retries that are fanfare's.
+fn tuned(config: &SdkConfig, timeout: Duration, retries: &RetryConfig) -> SdkConfig {
+    config
+        .to_builder()
+        .behavior_version(config.behavior_version().unwrap_or(BehaviorVersion::latest()))
+        .retry_config(retries.clone())
+        .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(timeout).build())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .build()
 }
 
 /// Counts what goes out.
@@ -180,6 +183,14 @@ impl Aws {
         Stream::new(self.clone(), bindings, service, topic)
     }
 
+    /// The function that publishes the outbox of `service`, to be woken after a commit. With the
+    /// feature `lambda`.
+    #[cfg(feature = "lambda")]
+    #[must_use]
+    pub fn relay_function(&self, bindings: &Bindings, service: &str) -> crate::RelayFunction {
+        crate::RelayFunction::new(self, bindings.relay_function_name(service))
+    }
+
     /// How many requests have been sent to AWS, by this value and its clones: what AWS bills.
     #[must_use]
     pub fn requests(&self) -> u64 {
@@ -190,6 +201,24 @@ impl Aws {
     pub(crate) fn now(&self) -> Timestamp {
         let now = self.inner.config.time_source().unwrap_or_default().now();
         Timestamp::try_from(now).unwrap_or_else(|_| Timestamp::now())
+    }
+
+    /// A client for DynamoDB, made when somebody wants one.
+    #[cfg(feature = "dynamodb")]
+    pub(crate) fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        let Inner { config, requests, .. } = &*self.inner;
+        let config = tuned(config, REQUEST_TIMEOUT, &RetryConfig::disabled());
+        let config = aws_sdk_dynamodb::config::Builder::from(&config).interceptor(requests.clone());
+        aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
+    /// A client for Lambda, likewise.
+    #[cfg(feature = "lambda")]
+    pub(crate) fn lambda(&self) -> aws_sdk_lambda::Client {
+        let Inner { config, requests, .. } = &*self.inner;
+        let config = tuned(config, REQUEST_TIMEOUT, &RetryConfig::disabled());
+        let config = aws_sdk_lambda::config::Builder::from(&config).interceptor(requests.clone());
+        aws_sdk_lambda::Client::from_conf(config.build())
     }
 
     pub(crate) fn kinesis(&self) -> &aws_sdk_kinesis::Client {
