@@ -1,7 +1,10 @@
 //! Waking a relay that is a Lambda function.
 
+use std::pin::pin;
+
 use fanfare_aws::{RelayFunction, WakeError};
 use fanfare_topology::Bindings;
+use futures_util::{future::join_all, poll};
 
 use crate::answers::{Answer, Service};
 
@@ -31,20 +34,14 @@ async fn a_wake_is_one_invocation_that_nobody_waits_for() {
 async fn wakes_that_come_while_one_is_sent_share_the_next() {
     let service = Service::new(|_| accepted()).waiting();
     let relay = relay(&service);
-    let mut wakes = Vec::new();
-    for _ in 0..100 {
-        let relay = relay.clone();
-        wakes.push(tokio::spawn(async move { relay.wake().await }));
-    }
+    let mut wakes = pin!(join_all((0..20).map(|_| relay.wake())));
+    // Each poll polls all of them: when the first has sent its request, the others have asked.
     while service.requests().is_empty() {
+        assert!(poll!(&mut wakes).is_pending());
         tokio::task::yield_now().await;
     }
-    // All of them have asked by now: tasks of one thread take turns.
-    assert_eq!(service.requests().len(), 1);
     service.answer(2);
-    for wake in wakes {
-        wake.await.unwrap().unwrap();
-    }
+    assert!(wakes.await.into_iter().all(|woken| woken.is_ok()));
     assert_eq!(service.requests().len(), 2, "one for the first, and one for those that came then");
     service.answer(1);
     relay.wake().await.unwrap();
