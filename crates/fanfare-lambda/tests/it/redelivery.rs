@@ -61,11 +61,11 @@ async fn the_tail_of_a_group_comes_again_with_its_head() {
 async fn what_was_not_begun_or_abandoned_comes_again_at_once() {
     let (world, queue) = (World::default(), Queue::default());
     let function = sqs(world.consumer()).redelivery(queue.clone()).concurrency(1);
-    let orders = ["slow-8500", "b"].map(message);
-    let time = context(Duration::from_secs(10));
+    let orders = ["slow-850000", "b"].map(message);
+    let time = context(Duration::from_secs(1_000));
     let response = invoke_in(&function, event(orders), time).await.unwrap();
     assert_eq!(response, failures(&["b"]));
-    let time = context(Duration::from_secs(10));
+    let time = context(Duration::from_secs(1_000));
     let response = invoke_in(&function, event([message("stuck")]), time).await.unwrap();
     assert_eq!(response, failures(&["stuck"]));
     let calls = queue.0.lock().unwrap().clone();

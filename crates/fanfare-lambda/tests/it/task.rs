@@ -11,7 +11,7 @@ use crate::world::context;
 
 async fn invoke(task: &Task, event: &str) -> Result<Value, Error> {
     let event: IgnoredAny = serde_json::from_str(event).unwrap();
-    let mut context = context(Duration::from_secs(10));
+    let mut context = context(Duration::from_secs(1_000));
     let trace = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
     context.xray_trace_id = Some(trace.into());
     task.clone().oneshot(LambdaEvent::new(event, context)).await
@@ -40,10 +40,7 @@ async fn it_is_told_when_to_end() {
     let start = Instant::now();
     assert_eq!(invoke(&drain, "{}").await.unwrap(), json!({ "secs": 0, "nanos": 0 }));
     let took = start.elapsed();
-    assert!(
-        Duration::from_millis(9_000) < took && took <= Duration::from_millis(9_500),
-        "{took:?}"
-    );
+    assert!((950_000..=999_000).contains(&took.as_millis()), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
