@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -60,13 +60,16 @@ struct Inner {
     requests: Requests,
 }
 
+/// Each is made when it is first wanted: a function that starts anew with every load has those that it
+/// uses, and no others.
 #[derive(Debug)]
 struct Clients {
-    kinesis: aws_sdk_kinesis::Client,
-    sns: aws_sdk_sns::Client,
-    sqs: aws_sdk_sqs::Client,
-    /// For long polls: it waits longer before it gives a request up.
-    polling: aws_sdk_sqs::Client,
+    config: SdkConfig,
+    requests: Requests,
+    kinesis: OnceLock<aws_sdk_kinesis::Client>,
+    sns: OnceLock<aws_sdk_sns::Client>,
+    sqs: OnceLock<aws_sdk_sqs::Client>,
+    polling: OnceLock<aws_sdk_sqs::Client>,
 }
 
 impl Clients {
@@ -76,28 +79,54 @@ impl Clients {
         retries: &RetryConfig,
         requests: &Requests,
     ) -> Self {
-        let tuned = |timeout| {
-            config
-                .to_builder()
-                .behavior_version(config.behavior_version().unwrap_or(BehaviorVersion::latest()))
-                .retry_config(retries.clone())
-                .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(timeout).build())
-                .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-                .build()
-        };
-        let sqs = |config: &SdkConfig| {
-            let config = aws_sdk_sqs::config::Builder::from(config).interceptor(requests.clone());
-            aws_sdk_sqs::Client::from_conf(config.build())
-        };
-        let usual = tuned(timeout);
-        let sns = aws_sdk_sns::config::Builder::from(&usual).interceptor(requests.clone());
-        let kinesis = aws_sdk_kinesis::config::Builder::from(&usual).interceptor(requests.clone());
+        let config = config
+            .to_builder()
+            .behavior_version(config.behavior_version().unwrap_or(BehaviorVersion::latest()))
+            .retry_config(retries.clone())
+            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(timeout).build())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build();
         Clients {
-            kinesis: aws_sdk_kinesis::Client::from_conf(kinesis.build()),
-            sns: aws_sdk_sns::Client::from_conf(sns.build()),
-            sqs: sqs(&usual),
-            polling: sqs(&tuned(LONG_POLL + timeout)),
+            config,
+            requests: requests.clone(),
+            kinesis: OnceLock::new(),
+            sns: OnceLock::new(),
+            sqs: OnceLock::new(),
+            polling: OnceLock::new(),
         }
+    }
+
+    fn kinesis(&self) -> &aws_sdk_kinesis::Client {
+        self.kinesis.get_or_init(|| {
+            let config = aws_sdk_kinesis::config::Builder::from(&self.config);
+            aws_sdk_kinesis::Client::from_conf(config.interceptor(self.requests.clone()).build())
+        })
+    }
+
+    fn sns(&self) -> &aws_sdk_sns::Client {
+        self.sns.get_or_init(|| {
+            let config = aws_sdk_sns::config::Builder::from(&self.config);
+            aws_sdk_sns::Client::from_conf(config.interceptor(self.requests.clone()).build())
+        })
+    }
+
+    fn sqs(&self) -> &aws_sdk_sqs::Client {
+        self.sqs.get_or_init(|| {
+            let config = aws_sdk_sqs::config::Builder::from(&self.config);
+            aws_sdk_sqs::Client::from_conf(config.interceptor(self.requests.clone()).build())
+        })
+    }
+
+    /// For long polls: it waits longer before it gives a request up.
+    fn polling(&self) -> &aws_sdk_sqs::Client {
+        self.polling.get_or_init(|| {
+            let usual =
+                self.config.timeout_config().and_then(TimeoutConfig::operation_attempt_timeout);
+            let timeout = LONG_POLL + usual.unwrap_or_default();
+            let timeout = TimeoutConfig::builder().operation_attempt_timeout(timeout).build();
+            let config = aws_sdk_sqs::config::Builder::from(&self.config).timeout_config(timeout);
+            aws_sdk_sqs::Client::from_conf(config.interceptor(self.requests.clone()).build())
+        })
     }
 }
 
@@ -193,19 +222,19 @@ impl Aws {
     }
 
     pub(crate) fn kinesis(&self) -> &aws_sdk_kinesis::Client {
-        &self.inner.clients.kinesis
+        self.inner.clients.kinesis()
     }
 
     pub(crate) fn sns(&self) -> &aws_sdk_sns::Client {
-        &self.inner.clients.sns
+        self.inner.clients.sns()
     }
 
     pub(crate) fn sqs(&self) -> &aws_sdk_sqs::Client {
-        &self.inner.clients.sqs
+        self.inner.clients.sqs()
     }
 
     pub(crate) fn polling(&self) -> &aws_sdk_sqs::Client {
-        &self.inner.clients.polling
+        self.inner.clients.polling()
     }
 
     pub(crate) fn topic_arn(&self, name: &str) -> String {

@@ -56,7 +56,7 @@ pub use outbox::{Backlog, DeadEvent, HeldKey, Outbox, RecordError};
 pub use projection::{
     BuildProgress, Generation, Lag, OnFailure, Projection, ProjectionError, Until, View,
 };
-pub use relay::{OnRefusal, Relay};
+pub use relay::{Drained, OnRefusal, Relay};
 pub use replay::{Replay, ReplayError, ReplayProgress, Replayed};
 pub use shard::{SHARDS, shard_of};
 pub use statement::Transaction;

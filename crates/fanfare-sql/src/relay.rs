@@ -1,5 +1,6 @@
 //! Publishing what was recorded.
 
+mod drain;
 #[cfg_attr(not(feature = "wal"), expect(dead_code, reason = "only the log feeds lanes"))]
 mod feed;
 mod floors;
@@ -26,16 +27,18 @@ use tokio_util::sync::CancellationToken;
 #[cfg(feature = "wal")]
 use crate::database::Pool;
 use crate::{Database, SqlError, database::Dialect};
+pub use drain::Drained;
 use feed::Feed;
 use lane::Lane;
-use lease::{Keeper, Owned};
+use lease::{Keeper, Owned, Part};
 use lease_store::LeaseStore;
 use store::Store;
 
 /// How many lanes publish side by side on PostgreSQL. SQLite has one writer, and one lane.
 const LANES: usize = 4;
 
-/// Publishes the events of an outbox, for as long as it runs.
+/// Publishes the events of an outbox, for as long as it [runs](Self::run), or [what waits
+/// now](Self::drain).
 ///
 /// - Any number of relays share an outbox: each leases its part of the 64 shards, and takes over
 ///   when another dies, within the [lease](Self::lease).
@@ -188,10 +191,7 @@ impl Relay {
         let _guard = stop.clone().drop_guard();
         let mut tasks = JoinSet::new();
         let owned = watch::Sender::new(Owned::default());
-        let lanes = match self.database.dialect() {
-            Dialect::Postgres => LANES,
-            Dialect::Sqlite => 1,
-        };
+        let lanes = self.lanes();
         let (mut followed, mut outlets) = (Vec::new(), Vec::new());
         for number in 0..lanes {
             let follows = watch::Sender::new(0);
@@ -210,12 +210,21 @@ impl Relay {
         #[cfg(feature = "postgres")]
         tasks.spawn(crate::wake::listen(self.database.clone(), stop.clone()));
         let lease = self.lease;
-        let keeper = Keeper { owner, store, lease, owned, lanes: followed };
-        tasks.spawn(keeper.run(stop.clone()));
+        let mut keeper = Keeper { part: Part::Share, owner, store, lease, owned, lanes: followed };
+        let stopped = stop.clone();
+        tasks.spawn(async move { keeper.run(stopped).await });
         shutdown.await;
         stop.cancel();
         while tasks.join_next().await.is_some() {}
         Ok(())
+    }
+
+    /// How many lanes it may have.
+    fn lanes(&self) -> usize {
+        match self.database.dialect() {
+            Dialect::Postgres => LANES,
+            Dialect::Sqlite => 1,
+        }
     }
 
     fn lane(

@@ -220,6 +220,36 @@ impl Bindings {
         format!("{}{service}-dlq{}", self.prefix, kind.suffix())
     }
 
+    /// The name of the function that runs a service's handlers: `shop-products`.
+    #[must_use]
+    pub fn function_name(&self, service: &str) -> String {
+        format!("{}{service}", self.prefix)
+    }
+
+    /// The name of the function that publishes a service's outbox: `shop-orders-relay`.
+    #[must_use]
+    pub fn relay_function_name(&self, service: &str) -> String {
+        format!("{}{service}-relay", self.prefix)
+    }
+
+    /// The name of the function that makes the tables of all services: `shop-migrations`.
+    #[must_use]
+    pub fn migrations_function_name(&self) -> String {
+        format!("{}migrations", self.prefix)
+    }
+
+    /// The name of the DynamoDB table that remembers which messages were handled:
+    /// `shop-idempotency`.
+    #[must_use]
+    pub fn idempotency_table_name(&self) -> String {
+        format!("{}idempotency", self.prefix)
+    }
+
+    /// What begins all names, without the hyphen.
+    pub(crate) fn system(&self) -> &str {
+        self.prefix.strip_suffix('-').unwrap_or(&self.prefix)
+    }
+
     pub(crate) fn declared(&self) -> &BTreeMap<String, Binding> {
         &self.topics
     }

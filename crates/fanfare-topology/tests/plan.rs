@@ -183,6 +183,15 @@ fn bindings_by_hand_know_streams_too() {
 }
 
 #[test]
+fn functions_and_the_idempotency_table_are_named_like_everything_else() {
+    let bindings = Bindings::new("shop");
+    assert_eq!(bindings.function_name("products"), "shop-products");
+    assert_eq!(bindings.relay_function_name("orders"), "shop-orders-relay");
+    assert_eq!(bindings.migrations_function_name(), "shop-migrations");
+    assert_eq!(bindings.idempotency_table_name(), "shop-idempotency");
+}
+
+#[test]
 fn a_streams_settings_stay_within_what_kinesis_takes() {
     assert_eq!(Kinesis::on_demand().shard_count(), None);
     assert_eq!(Kinesis::on_demand().retention(), 24);

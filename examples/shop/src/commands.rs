@@ -10,11 +10,11 @@ use fanfare::{
 
 use crate::{
     database::Sql,
-    journal::{self, note, say},
+    journal::{note, say},
+    progress,
     service::{SERVICES, Service},
     services::orders::{OrderBook, OrderPlaced},
     shop::Shop,
-    tally::Tally,
     view::ShopView,
 };
 
@@ -116,7 +116,7 @@ pub async fn replay<D: Sql>(shop: &Shop<D>, service: &str) -> anyhow::Result<()>
     let (orders, told) = (shop.open("orders").await?, shop.open(service).await?);
     let log = EventLog::new(&orders.store.fanfare);
     let replay = Replay::new(&log, format!("{service}-joins"));
-    let consumer = told.consumer(&Tally::default());
+    let consumer = told.consumer();
     let replayed = replay.run(&consumer, &shop.queue(service), aws::interrupted()).await?;
     let end = if replayed.complete { "told of all" } else { "stopped; run it again to go on" };
     let (handled, known) = (replayed.handled, replayed.duplicates);
@@ -128,7 +128,7 @@ pub async fn replay<D: Sql>(shop: &Shop<D>, service: &str) -> anyhow::Result<()>
 pub async fn view<D: Sql>(home: &D::Home, rebuild: bool) -> anyhow::Result<()> {
     let orders = Service::<D>::open(home, "orders").await?;
     let view = ShopView::<D>::open(home).await?;
-    let bar = journal::bar("made anew");
+    let bar = progress::bar("made anew");
     let drawn = bar.clone();
     let projection = view.projection(&orders).on_progress(move |progress| {
         drawn.set_length(progress.total);

@@ -2,12 +2,14 @@
 //! what kinds there are; services know a [`Store`] and traits of their own.
 
 mod postgres;
+#[cfg(feature = "cli")]
 mod sqlite;
 
 use fanfare::sql::{Database, SqlError, Transaction};
 use sqlx::{Pool, pool::PoolConnection};
 
 pub use postgres::Schemas;
+#[cfg(feature = "cli")]
 pub use sqlite::Folder;
 
 use crate::{
@@ -86,6 +88,7 @@ impl<D: Sql> Clone for Store<D> {
 macro_rules! on_both {
     (impl $port:ident { $($methods:tt)* }) => {
         impl $port for sqlx::PgConnection { $($methods)* }
+        #[cfg(feature = "cli")]
         impl $port for sqlx::SqliteConnection { $($methods)* }
     };
 }

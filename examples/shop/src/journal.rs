@@ -3,7 +3,8 @@
 
 use std::fmt::Display;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 
 /// What a service did: one line, or a few.
 pub fn say(service: &str, what: impl Display) {
@@ -16,22 +17,21 @@ pub fn say(service: &str, what: impl Display) {
 }
 
 /// The title of a scene.
+#[cfg(feature = "cli")]
 pub fn scene(title: &str) {
     println!("\n{title}");
 }
 
 /// Anything else, as it is, indented.
+#[cfg(feature = "cli")]
 pub fn note(text: impl Display) {
     for line in text.to_string().lines() {
         println!("   {line}");
     }
 }
 
-/// A progress bar on standard error, where that is a terminal.
-pub fn bar(what: &'static str) -> ProgressBar {
-    let style =
-        ProgressStyle::with_template("   {msg} {wide_bar} {pos} of {len} events, {eta} left");
-    ProgressBar::new(0)
-        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        .with_message(what)
+/// What is logged: what `RUST_LOG` says (`info`, `fanfare_aws=debug`), else the usual.
+pub fn wanted(usual: LevelFilter) -> Targets {
+    let wanted = std::env::var("RUST_LOG").ok().and_then(|text| text.parse().ok());
+    wanted.unwrap_or_else(|| Targets::new().with_default(usual))
 }

@@ -11,7 +11,6 @@ use fanfare::{
 use crate::{
     database::{Sql, Store},
     services::{delivery, orders, products, recommendation},
-    tally::Tally,
 };
 
 /// The services, by the names of their routers; the last joins later.
@@ -19,8 +18,11 @@ pub const SERVICES: [&str; 4] = ["orders", "products", "delivery", "recommendati
 
 /// A service, its database open.
 pub struct Service<D: Sql> {
+    /// One of [`SERVICES`].
     pub name: String,
+    /// Its database.
     pub store: Store<D>,
+    /// What it has to tell the world.
     pub outbox: Outbox,
 }
 
@@ -36,10 +38,15 @@ impl<D: Sql> Service<D> {
         };
         let store = D::open(home, name).await?;
         store.migrate(tables).await?;
+        Ok(Service::on(store, name))
+    }
+
+    /// One of [`SERVICES`], on a database that has its tables. The database is asked nothing.
+    pub fn on(store: Store<D>, name: &str) -> Self {
         let outbox = Outbox::new(&store.fanfare, name);
         // Orders keeps its history: whoever joins later is told from it.
         let outbox = if name == "orders" { outbox.logged() } else { outbox };
-        Ok(Service { name: name.into(), store, outbox })
+        Service { name: name.into(), store, outbox }
     }
 
     /// Its inbox: what a handler does, the memory of the event that it handled, and the events that
@@ -49,19 +56,15 @@ impl<D: Sql> Service<D> {
     }
 
     /// Its handlers, with its inbox.
-    pub fn consumer(&self, tally: &Tally) -> Consumer {
+    pub fn consumer(&self) -> Consumer {
         let router = match self.name.as_str() {
             "orders" => orders::router::<D::Connection>(),
             "products" => products::router::<D::Connection>(),
             "delivery" => delivery::router::<D::Connection>(),
             _ => recommendation::router::<D::Connection>(),
         };
-        let (tally, service) = (tally.clone(), self.name.clone());
         let second = Duration::from_secs(1);
-        Consumer::from(router)
-            .inbox(self.inbox())
-            .retry(Backoff::new(second, second * 10))
-            .observe(move |delivery, outcome| tally.note(&service, delivery, outcome))
+        Consumer::from(router).inbox(self.inbox()).retry(Backoff::new(second, second * 10))
     }
 
     /// What waits in its outbox: a line, and one for each shard.

@@ -79,7 +79,11 @@ impl<D: Sql> Shop<D> {
     /// Starts the workers of one service: on its queue if it has one, and on each stream that it reads.
     /// What they have taken comes again this long after they died.
     pub fn work(&self, service: &Service<D>, taken: Duration) -> Started {
-        let (topology, consumer) = (self.topology(&SERVICES), service.consumer(&self.tally));
+        let (topology, tally) = (self.topology(&SERVICES), self.tally.clone());
+        let name = service.name.clone();
+        let consumer = service
+            .consumer()
+            .observe(move |delivery, outcome| tally.note(&name, delivery, outcome));
         let mut started = Started { stop: CancellationToken::new(), parts: JoinSet::new() };
         for _ in topology.kinds(&service.name) {
             // On short polls: it stops within a second.

@@ -11,10 +11,15 @@ use crate::journeys::Journeys;
 /// Counts of outcomes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// All of them.
     pub delivered: usize,
+    /// Had their effect.
     pub handled: usize,
+    /// Had their effect before.
     pub duplicates: usize,
+    /// Failed, and come again.
     pub retried: usize,
+    /// Went to a dead-letter queue.
     pub rejected: usize,
     /// Not begun: behind one that failed, or because the service was stopping.
     pub held_back: usize,
@@ -26,7 +31,7 @@ pub struct Counts {
 #[derive(Clone)]
 pub struct Tally {
     counts: watch::Sender<Counts>,
-    pub journeys: Journeys,
+    pub(crate) journeys: Journeys,
 }
 
 impl Default for Tally {
@@ -36,6 +41,7 @@ impl Default for Tally {
 }
 
 impl Tally {
+    /// Counts a delivery to `service`.
     pub fn note(&self, service: &str, delivery: &RawDelivery, outcome: &Outcome) {
         self.journeys.note(service, delivery, outcome);
         self.counts.send_modify(|counts| {
@@ -52,6 +58,7 @@ impl Tally {
         });
     }
 
+    /// What was counted until now.
     pub fn counts(&self) -> Counts {
         *self.counts.borrow()
     }

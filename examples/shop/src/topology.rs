@@ -3,15 +3,18 @@
 use std::fmt;
 
 use fanfare::topology::{Binding, Kind, Kinesis, Topology};
-use sqlx::SqliteConnection as Any;
+use sqlx::PgConnection as Any;
 
 use crate::services::{delivery, orders, products, recommendation};
 
 /// What carries the topic `orders`. Nothing but this file and the workers of `shop.rs` knows the
 /// difference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum OrdersOn {
+    /// A topic, with queues for those who listen.
     Sns,
+    /// A stream, which those who listen read.
     Kinesis,
 }
 

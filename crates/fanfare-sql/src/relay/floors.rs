@@ -84,6 +84,11 @@ impl Floors {
         *self = Floors::default();
     }
 
+    /// Whether every shard is looked at from the beginning.
+    pub(super) fn is_empty(&self) -> bool {
+        self.floors.is_empty()
+    }
+
     /// Whether a straggler has ended: what was read with this snapshot may be missing an earlier row
     /// of a key that it has.
     pub(super) fn may_have_missed(&self, snapshot: &Snapshot) -> bool {

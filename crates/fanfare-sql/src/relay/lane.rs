@@ -7,7 +7,10 @@
 //! A lane that [tails](super::feed) is given rows by the database's log between its sweeps, and sends
 //! them the same way. It looks by itself again as soon as one of them is not published.
 
+mod drain;
 mod waves;
+
+pub(super) use drain::Drain;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -89,6 +92,8 @@ pub(super) struct State {
     bytes: usize,
     /// Whether the last look found few, and yet not all.
     lopsided: bool,
+    /// How many events the broker has accepted.
+    published: u64,
 }
 
 /// When to look again.

@@ -43,8 +43,18 @@ pub(super) struct Owned {
     pub(super) ended: bool,
 }
 
+/// Which shards a keeper wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// As many as any other relay that lives.
+    Share,
+    /// Those that it has from the beginning.
+    Taken,
+}
+
 /// Keeps a relay's leases, and tells its lanes.
 pub(super) struct Keeper {
+    pub(super) part: Part,
     pub(super) owner: Arc<str>,
     pub(super) store: LeaseStore,
     pub(super) lease: Duration,
@@ -55,11 +65,20 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// Renews, takes and gives up leases until `stop`; then has the lanes end, and gives up all.
-    pub(super) async fn run(mut self, stop: CancellationToken) {
+    pub(super) async fn run(&mut self, stop: CancellationToken) {
         let beat = (self.lease / 4).min(BEAT);
         let mut failures = 0;
-        while !stop.is_cancelled() {
-            let pause = match timeout(self.lease, self.beat()).await {
+        let mut pause = match self.part {
+            Part::Share => Duration::ZERO,
+            Part::Taken => beat,
+        };
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = sleep(pause) => {}
+            }
+            pause = match timeout(self.lease, self.beat()).await {
                 Ok(Ok(())) => {
                     failures = 0;
                     beat
@@ -72,10 +91,6 @@ impl Keeper {
                     BACKOFF.delay(failures).min(beat)
                 }
             };
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = sleep(pause) => {}
-            }
         }
         self.publish(|owned| owned.ended = true);
         self.lanes_follow().await;
@@ -85,11 +100,26 @@ impl Keeper {
     }
 
     async fn beat(&mut self) -> Result<(), SqlError> {
+        match self.part {
+            Part::Share => self.share().await,
+            Part::Taken => self.renew().await,
+        }
+    }
+
+    async fn renew(&mut self) -> Result<(), SqlError> {
+        let asked = Instant::now();
+        let renewed = self.store.renew(&self.owner, self.lease).await?;
+        let grants = grants(&self.owner, renewed, asked + self.lease);
+        self.publish(|owned| owned.grants = grants);
+        Ok(())
+    }
+
+    async fn share(&mut self) -> Result<(), SqlError> {
         let asked = Instant::now();
         let relays = self.store.beat(&self.owner, self.lease).await?.max(1);
         let renewed = self.store.renew(&self.owner, self.lease).await?;
         let until = asked + self.lease;
-        let mut grants = self.grants(renewed, until);
+        let mut grants = grants(&self.owner, renewed, until);
         let share = usize::from(SHARDS).div_ceil(usize::try_from(relays).unwrap_or(1));
         let surplus: Vec<u16> = grants.keys().copied().skip(share).collect();
         surplus.iter().for_each(|shard| drop(grants.remove(shard)));
@@ -105,17 +135,11 @@ impl Keeper {
             let taken = self.store.take(&self.owner, room, self.lease).await?;
             if !taken.is_empty() {
                 tracing::debug!(owner = %self.owner, shards = taken.len(), "took over shards");
-                let taken = self.grants(taken, asked + self.lease);
+                let taken = self::grants(&self.owner, taken, asked + self.lease);
                 self.publish(|owned| owned.grants.extend(taken));
             }
         }
         Ok(())
-    }
-
-    fn grants(&self, shards: Vec<(u16, i64)>, until: Instant) -> BTreeMap<u16, Grant> {
-        let grant =
-            |(shard, epoch)| (shard, Grant { shard, owner: Arc::clone(&self.owner), epoch, until });
-        shards.into_iter().map(grant).collect()
     }
 
     fn publish(&self, change: impl FnOnce(&mut Owned)) {
@@ -133,6 +157,16 @@ impl Keeper {
             let _ = lane.wait_for(|followed| *followed >= version).await;
         }
     }
+}
+
+/// Grants of shards with their epochs.
+pub(super) fn grants(
+    owner: &Arc<str>,
+    shards: Vec<(u16, i64)>,
+    until: Instant,
+) -> BTreeMap<u16, Grant> {
+    let grant = |(shard, epoch)| (shard, Grant { shard, owner: Arc::clone(owner), epoch, until });
+    shards.into_iter().map(grant).collect()
 }
 
 fn described(result: &Result<(), SqlError>) -> String {

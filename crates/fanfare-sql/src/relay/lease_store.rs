@@ -33,6 +33,9 @@ struct Words {
     later: &'static str,
     /// For `LOCK`: passes over rows that somebody else is changing.
     lock: &'static str,
+    /// For `WAITS`: whether the shard `s` has something to publish. Its own way for each, because one
+    /// finds a shard's rows by an index, and the other would read all of them for each shard.
+    waits: &'static str,
 }
 
 #[cfg(feature = "postgres")]
@@ -40,6 +43,7 @@ const POSTGRES: Words = Words {
     now: "clock_timestamp()",
     later: "clock_timestamp() + $2 * interval '1 microsecond'",
     lock: "for update skip locked",
+    waits: "exists (select 1 from {outbox} o where o.shard = s.shard)",
 };
 
 #[cfg(feature = "sqlite")]
@@ -47,6 +51,7 @@ const SQLITE: Words = Words {
     now: "cast(unixepoch('subsec') * 1000000 as integer)",
     later: "cast(unixepoch('subsec') * 1000000 as integer) + $2",
     lock: "",
+    waits: "s.shard in (select o.shard from {outbox} o)",
 };
 
 const BEAT: &str = "insert into {outbox_relays} (owner, expires_at) values ($1, LATER) \
@@ -59,6 +64,12 @@ const RENEW: &str = "update {outbox_shards} set expires_at = LATER where owner =
 const TAKE: &str = "update {outbox_shards} set owner = $1, epoch = epoch + 1, expires_at = LATER \
     where shard in (select shard from {outbox_shards} \
         where owner is null or expires_at < NOW order by shard limit $3 LOCK) \
+    returning epoch * 64 + shard";
+const TAKE_WAITING: &str = "update {outbox_shards} \
+    set owner = $1, epoch = epoch + 1, expires_at = LATER \
+    where shard in (select s.shard from {outbox_shards} s \
+        where (s.owner is null or s.expires_at < NOW) \
+        and (WAITS or s.shard in (select h.shard from {outbox_holds} h where h.released)) LOCK) \
     returning epoch * 64 + shard";
 const GIVE_UP: &str = "update {outbox_shards} set owner = null, expires_at = null \
     where owner = $1 and shard = $2";
@@ -119,6 +130,15 @@ impl LeaseStore {
         Ok(shards(self.run(TAKE, vec![text(owner), microseconds(lease), most]).await?))
     }
 
+    /// Takes all shards that nobody has and that have something to publish.
+    pub(super) async fn take_waiting(
+        &mut self,
+        owner: &str,
+        lease: Duration,
+    ) -> Result<Vec<(u16, i64)>, SqlError> {
+        Ok(shards(self.run(TAKE_WAITING, vec![text(owner), microseconds(lease)]).await?))
+    }
+
     /// Gives up some shards.
     pub(super) async fn give_up(&mut self, owner: &str, shards: &[u16]) -> Result<(), SqlError> {
         for shard in shards {
@@ -137,7 +157,8 @@ impl LeaseStore {
     async fn run(&mut self, template: &str, values: Vec<Value>) -> Result<Vec<i64>, SqlError> {
         let statement = |words: &Words| {
             let sql = template.replace("NOW", words.now).replace("LATER", words.later);
-            let sql: Arc<str> = self.names.sql(&sql.replace("LOCK", words.lock));
+            let sql = sql.replace("LOCK", words.lock).replace("WAITS", words.waits);
+            let sql: Arc<str> = self.names.sql(&sql);
             Statement { sql, values }
         };
         match &mut self.connection {

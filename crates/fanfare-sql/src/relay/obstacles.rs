@@ -18,6 +18,9 @@ const DESTINATION_BACKOFF: Backoff =
 /// How many events try a destination that took nothing before.
 pub(super) const PROBE: usize = 10;
 
+/// A destination that took nothing so many times in a row is down, and not only busy.
+const DOWN: u32 = 3;
+
 /// Keys whose next event was refused, and destinations that take nothing.
 #[derive(Debug, Default)]
 pub(super) struct Obstacles {
@@ -71,6 +74,14 @@ impl Obstacles {
     pub(super) fn next(&self) -> Option<Instant> {
         let keys = self.keys.values().map(|refused| refused.again_at);
         keys.chain(self.destinations.values().map(|open| open.again_at)).min()
+    }
+
+    /// When something is to be tried again that may soon be out of the way: a refused event, which is
+    /// given up after some tries, or a destination that is only busy.
+    pub(super) fn soon(&self) -> Option<Instant> {
+        let keys = self.keys.values().map(|refused| refused.again_at);
+        let busy = self.destinations.values().filter(|open| open.failures < DOWN);
+        keys.chain(busy.map(|open| open.again_at)).min()
     }
 
     /// Keys that a look must leave out: on one from the floor all that have an obstacle, on one from

@@ -3,6 +3,7 @@
 
 mod broker;
 mod child;
+mod drain;
 mod high_water;
 mod idempotency;
 mod inbox;

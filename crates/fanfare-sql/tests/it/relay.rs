@@ -30,11 +30,11 @@ on_both! {
     several_relays_share_the_shards_and_take_over_from_a_dead_one,
 }
 
-fn events(keys: u64, each: u64) -> Vec<Happened> {
+pub(crate) fn events(keys: u64, each: u64) -> Vec<Happened> {
     (0..keys * each).map(|n| Happened::new(format!("k-{}", n % keys), n / keys)).collect()
 }
 
-fn in_order(by_key: &BTreeMap<String, Vec<u64>>, keys: u64, each: u64) {
+pub(crate) fn in_order(by_key: &BTreeMap<String, Vec<u64>>, keys: u64, each: u64) {
     assert_eq!(by_key.len() as u64, keys);
     for (key, numbers) in by_key {
         assert_eq!(*numbers, (0..each).collect::<Vec<_>>(), "{key}");

@@ -27,8 +27,22 @@ impl Schemas {
         Ok(Schemas { url: url.into(), options, prefix, temporary })
     }
 
+    /// The database of `service`, with connections that are made when they are wanted: nothing tells yet
+    /// whether it is there.
+    pub fn lazy(&self, service: &str, pool: PgPoolOptions) -> Result<Store<Postgres>, SqlError> {
+        let schema = self.schema(service);
+        let pool = pool.connect_lazy_with(self.options(&schema));
+        let fanfare = Database::postgres(pool.clone()).schema(&schema)?;
+        Ok(Store { fanfare, pool })
+    }
+
     fn schema(&self, service: &str) -> String {
         format!("{}{service}", self.prefix)
+    }
+
+    /// The service's own tables are where fanfare's are.
+    fn options(&self, schema: &str) -> PgConnectOptions {
+        self.options.clone().options([("search_path", schema)])
     }
 }
 
@@ -36,14 +50,9 @@ impl Sql for Postgres {
     type Home = Schemas;
 
     async fn open(home: &Schemas, service: &str) -> Result<Store<Self>, SqlError> {
-        let schema = home.schema(service);
-        // The service's own tables are where fanfare's are.
-        let options = home.options.clone().options([("search_path", &schema)]);
         // A pool tries for half a minute; whoever starts the shop wants to know at once.
-        PgConnection::connect_with(&options).await?.close().await?;
-        let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect_lazy_with(options);
-        let fanfare = Database::postgres(pool.clone()).schema(&schema)?;
-        Ok(Store { fanfare, pool })
+        PgConnection::connect_with(&home.options(&home.schema(service))).await?.close().await?;
+        home.lazy(service, PgPoolOptions::new().max_connections(CONNECTIONS))
     }
 
     async fn begin(pool: &PgPool) -> Result<Transaction<'static, Self>, SqlError> {

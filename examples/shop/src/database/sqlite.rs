@@ -29,6 +29,7 @@ impl Folder {
         Ok(Folder { path: folder.path().into(), temporary: Some(folder) })
     }
 
+    /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -65,6 +65,7 @@ async fn note_payment<S: Deliveries>(
     Ok(deliveries.paid(&order.event.order_id).await?)
 }
 
+/// Its handlers.
 pub fn router<S: Deliveries>() -> Router {
     Router::new("delivery").on_tx(start_delivery::<S>).on_tx(note_payment::<S>)
 }

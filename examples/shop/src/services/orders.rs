@@ -92,6 +92,7 @@ pub struct OrderBook<D: Sql> {
 }
 
 impl<D: Sql> OrderBook<D> {
+    /// Keeps the orders in `store`, and tells the world of them by `outbox`.
     pub fn new(store: Store<D>, outbox: Outbox) -> Self {
         OrderBook { store, outbox }
     }
@@ -144,6 +145,7 @@ async fn follow<S: Orders>(
     Ok(OrderShipped { order_id, delivery_id })
 }
 
+/// Its handlers.
 pub fn router<S: Orders>() -> Router {
     Router::new("orders").on_tx(follow::<S>)
 }

@@ -121,6 +121,7 @@ async fn mark_gone<S: Stock>(
     Ok(stock.mark(&order.event.order_id, Mark::Gone).await?)
 }
 
+/// Its handlers.
 pub fn router<S: Stock>() -> Router {
     Router::new("products").on_tx(reduce_stock::<S>).on_tx(mark_sold::<S>).on_tx(mark_gone::<S>)
 }

@@ -63,6 +63,7 @@ async fn count<S: Purchases>(
     Ok(purchases.paid(&order.event.order_id).await?)
 }
 
+/// Its handlers.
 pub fn router<S: Purchases>() -> Router {
     Router::new("recommendation").on_tx(remember::<S>).on_tx(count::<S>)
 }

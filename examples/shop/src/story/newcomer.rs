@@ -12,7 +12,7 @@ use crate::{
     journal::{note, say},
     service::SERVICES,
     services::recommendation::Purchases,
-    tally::{Counts, Tally},
+    tally::Counts,
 };
 
 impl<D: Sql> Story<'_, D> {
@@ -27,8 +27,7 @@ impl<D: Sql> Story<'_, D> {
         let recommendation = &self.services["recommendation"];
         let log = EventLog::new(&self.services["orders"].store.fanfare);
         let replay = Replay::new(&log, "recommendation-joins").rate(500);
-        let (consumer, queue) =
-            (recommendation.consumer(&Tally::default()), self.shop.queue("recommendation"));
+        let (consumer, queue) = (recommendation.consumer(), self.shop.queue("recommendation"));
         let replayed = replay.run(&consumer, &queue, std::future::pending()).await?;
         say(
             "recommendation",

@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 use super::Story;
 use crate::{
     database::Sql,
-    journal::{self, note, say},
+    journal::{note, say},
+    progress,
     view::ShopView,
 };
 
@@ -42,7 +43,7 @@ impl<D: Sql> Story<'_, D> {
 
         // Another generation is made beside the live one, which goes on, and then takes its place.
         let live = projection.live_generation().await?.context("no generation is live")?;
-        let bar = journal::bar("made anew");
+        let bar = progress::bar("made anew");
         let drawn = bar.clone();
         let anew = view.projection(&self.services["orders"]).batch(10);
         let anew = anew.on_progress(move |progress| {

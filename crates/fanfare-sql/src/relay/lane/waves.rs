@@ -152,6 +152,7 @@ impl Lane {
 
     fn accepted(&mut self, head: &Head, message: &Message) {
         let state = &mut self.state;
+        state.published += 1;
         if state.obstacles.took(&head.destination) {
             tracing::info!(destination = %message.destination, "takes events again");
             state.floors.reset_all();
