@@ -9,6 +9,7 @@ mod idempotency;
 mod leases;
 pub mod localstack;
 pub mod postgres;
+pub mod runtime_api;
 pub mod sqlite;
 
 pub use harness::{Counts, Harness, HarnessError};
