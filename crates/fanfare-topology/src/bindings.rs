@@ -245,6 +245,11 @@ impl Bindings {
         format!("{}idempotency", self.prefix)
     }
 
+    /// What begins all names, without the hyphen.
+    pub(crate) fn system(&self) -> &str {
+        self.prefix.strip_suffix('-').unwrap_or(&self.prefix)
+    }
+
     pub(crate) fn declared(&self) -> &BTreeMap<String, Binding> {
         &self.topics
     }

@@ -27,6 +27,7 @@
 //! ```
 
 mod bindings;
+pub mod deploy;
 mod plan;
 mod topology;
 

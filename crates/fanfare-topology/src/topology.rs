@@ -136,6 +136,21 @@ impl Topology {
         handled.map(|handled| handled.topic).filter(streamed).collect()
     }
 
+    /// What `service` handles; nothing if it is unknown.
+    pub(crate) fn handled(&self, service: &str) -> &[HandledType] {
+        self.services.get(service).map_or(&[], Vec::as_slice)
+    }
+
+    /// The names of all services.
+    pub(crate) fn services(&self) -> impl Iterator<Item = &String> {
+        self.services.keys()
+    }
+
+    /// What begins all names on AWS.
+    pub(crate) fn system(&self) -> &str {
+        self.bindings.system()
+    }
+
     /// The kind of queue that `topic` feeds; none if it is on a stream.
     fn queue_kind(&self, topic: &str) -> Option<Kind> {
         match self.bindings.binding(topic) {
