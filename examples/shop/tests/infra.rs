@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use fanfare::{
-    aws::{Aws, provision},
+    aws::{Aws, deprovision, provision},
     topology::{
         Kind, Topology,
         deploy::{Deployment, QueueSettings},
@@ -58,18 +58,19 @@ async fn is_created_changed_and_deleted(orders: OrdersOn) {
     let system = unique(&orders.to_string());
     let stack = Stack::new(&localstack.sdk_config(), &system);
 
-    let before = topology(&system, orders, &["orders", "products"]);
+    let before = topology(&system, orders, &SERVICES[..3]);
     assert_eq!(put(&stack, &before).await, Put::Created);
     as_provisioned(&localstack, &before).await;
     assert_eq!(put(&stack, &before).await, Put::Unchanged);
 
-    // Two services more, and a topic.
+    // A service more, and a topic.
     let after = topology(&system, orders, &SERVICES).topic("returns", Kind::Fifo);
     assert_eq!(put(&stack, &after).await, Put::Changed);
     as_provisioned(&localstack, &after).await;
 
-    // And fewer.
-    let fewer = topology(&system, orders, &["orders", "delivery"]);
+    // And fewer: not one that came by a change, because LocalStack 4.9 leaves those behind when it
+    // deletes the stack.
+    let fewer = topology(&system, orders, &SERVICES[..2]);
     assert_eq!(put(&stack, &fewer).await, Put::Changed);
     as_provisioned(&localstack, &fewer).await;
 
@@ -97,20 +98,24 @@ async fn a_stack_with_a_stream_is_created_changed_and_deleted() {
 #[tokio::test]
 async fn a_stack_that_fails_says_what_failed_and_why() {
     let Some(localstack) = LocalStack::from_env().unwrap() else { return };
-    let (system, other) = (unique("twice"), unique("other"));
-    let (first, second) = (
-        Stack::new(&localstack.sdk_config(), &system),
-        Stack::new(&localstack.sdk_config(), &other),
-    );
+    let system = unique("taken");
+    let there = Stack::new(&localstack.sdk_config(), &format!("{system}-before"));
+    let stack = Stack::new(&localstack.sdk_config(), &system);
     let topology = topology(&system, OrdersOn::Sns, &["products"]);
-    assert_eq!(put(&first, &topology).await, Put::Created);
-    // A queue with other settings is there already.
+    assert_eq!(put(&there, &topology).await, Put::Created);
+
+    // The queue's name is taken, by one with other settings.
     let settings = QueueSettings::new().max_receives(7);
-    let other = Deployment::new(&topology).queues("products", settings);
-    let error = second.put(&other.cloudformation().unwrap(), &[]).await.unwrap_err().to_string();
-    assert!(error.contains("- ProductsQueue: "), "{error}");
-    let again = second.put(&other.cloudformation().unwrap(), &[]).await.unwrap_err().to_string();
+    let template = Deployment::new(&topology).queues("products", settings);
+    let template = template.cloudformation().unwrap();
+    let error = stack.put(&template, &[]).await.unwrap_err().to_string();
+    assert!(error.contains("\n- ProductsQueue: "), "{error}");
+    let again = stack.put(&template, &[]).await.unwrap_err().to_string();
     assert!(again.contains("delete it first"), "{again}");
-    second.delete().await.unwrap();
-    first.delete().await.unwrap();
+
+    // LocalStack cannot delete what it had not come to.
+    let _ = stack.delete().await;
+    there.delete().await.unwrap();
+    let aws = Aws::new(&localstack.sdk_config(), ACCOUNT).unwrap();
+    deprovision(&aws, &topology).await.unwrap();
 }
