@@ -1,1 +1,3 @@
-//! End-to-end tests live beside this file.
+//! End-to-end tests, and the function that one of them deploys.
+
+pub mod trial;

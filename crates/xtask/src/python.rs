@@ -1,6 +1,7 @@
 //! The Python environment that LocalStack and the Python client checks run in:
 //! `target/localstack/venv`, installed from `localstack/requirements.txt`. With it comes what
-//! LocalStack's Kinesis takes: Node.js, and the npm package that it runs there.
+//! LocalStack's Kinesis takes, Node.js and the npm package that it runs there, and the workspace's
+//! own package `localstack/executor`, which runs functions without Docker.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -22,8 +23,11 @@ const MISSING: &str = "Python 3.11 or newer with venv is needed for LocalStack: 
     `apt install python3 python3-venv` (Debian, Ubuntu), `dnf install python3` (Fedora), \
     `brew install python@3.13` (macOS)";
 
+/// The package that runs Lambda functions as processes, in the workspace.
+pub(crate) const EXECUTOR: &str = "localstack/executor";
+
 /// The environment's interpreter; makes the environment if it is not there or its requirements
-/// changed, which takes a minute or two.
+/// changed, which takes a minute or two, and installs the executor anew if that changed.
 pub(crate) fn environment(root: &Path) -> Result<PathBuf> {
     let folder = root.join("target/localstack");
     fs::create_dir_all(&folder)?;
@@ -31,44 +35,90 @@ pub(crate) fn environment(root: &Path) -> Result<PathBuf> {
     let lock = File::create(folder.join("venv.lock"))?;
     lock.lock().context("target/localstack/venv.lock could not be locked")?;
 
+    let venv = folder.join("venv");
+    let python = venv.join("bin/python");
+    // Each is written last, so that what is half done is never taken for done.
+    let marker = venv.join("installed-requirements.txt");
     let requirements = root.join("localstack/requirements.txt");
     let wanted = fs::read_to_string(&requirements)
         .with_context(|| format!("{} cannot be read", requirements.display()))?;
-    let venv = folder.join("venv");
-    let python = venv.join("bin/python");
-    // Written last, so that a half-made environment is never taken for a whole one.
-    let marker = venv.join("installed-requirements.txt");
-    if fs::read_to_string(&marker).is_ok_and(|installed| installed == wanted) && python.exists() {
-        return Ok(python);
+    if !is(&marker, &wanted) || !python.exists() {
+        println!("Installing LocalStack into target/localstack/venv (once, a minute or two)");
+        install(&folder.join("pip.log"), &venv, &requirements)?;
+        fs::write(marker, wanted)?;
     }
+    // Apart from the requirements: a change of a few files must not take a minute.
+    let marker = venv.join("installed-executor.txt");
+    let wanted = sources(&root.join(EXECUTOR))?;
+    if !is(&marker, &wanted) {
+        install_executor(&folder.join("executor.log"), &python, &root.join(EXECUTOR))?;
+        fs::write(marker, wanted)?;
+    }
+    Ok(python)
+}
 
+fn is(file: &Path, wanted: &str) -> bool {
+    fs::read_to_string(file).is_ok_and(|text| text == wanted)
+}
+
+/// Makes the environment.
+fn install(log: &Path, venv: &Path, requirements: &Path) -> Result<()> {
     let interpreter = find()?;
-    println!("Installing LocalStack into target/localstack/venv (once, a minute or two)");
-    let log = folder.join("pip.log");
-    let output = File::create(&log)?;
-    let run = |command: &mut Command| -> Result<()> {
-        let command = command.stdout(output.try_clone()?).stderr(output.try_clone()?);
-        if Process::spawn(command)?.wait(None)?.success() {
-            return Ok(());
-        }
-        bail!("LocalStack could not be installed; {} ends:\n{}", log.display(), tail(&log));
-    };
-    run(Command::new(interpreter).args(["-m", "venv", "--clear"]).arg(&venv))?;
-    run(Command::new(&python)
-        // The list is complete, and compiling all of it would take longer than installing it.
-        .args(["-m", "pip", "install", "--no-deps", "--no-compile", "--no-input"])
-        .args(["--disable-pip-version-check", "--requirement"])
-        .arg(&requirements))?;
-    link_node(&venv)?;
+    let python = venv.join("bin/python");
+    let output = File::create(log)?;
+    let run = |command: &mut Command| run(command, log, &output);
+    run(Command::new(interpreter).args(["-m", "venv", "--clear"]).arg(venv))?;
+    // The list is complete, and compiling all of it would take longer than installing it.
+    run(pip_install(&python).args(["--no-compile", "--requirement"]).arg(requirements))?;
+    link_node(venv)?;
     // Else LocalStack would do it at the first use of Kinesis, in each run anew.
     run(Command::new(&python)
         .args(["-m", "localstack.cli.lpm", "install", "kinesis-mock", "--target", "static_libs"])
         .env("PATH", path(&python)?)
         .env("FILESYSTEM_ROOT", venv.join(PACKAGES_ROOT))
         .env("OVERRIDE_IN_DOCKER", "0")
-        .env("DISABLE_EVENTS", "1"))?;
-    fs::write(marker, wanted)?;
-    Ok(python)
+        .env("DISABLE_EVENTS", "1"))
+}
+
+/// Installs the executor's package. LocalStack finds it by its metadata: a folder on the module
+/// search path would not do. What builds it is in the environment.
+fn install_executor(log: &Path, python: &Path, package: &Path) -> Result<()> {
+    let output = File::create(log)?;
+    let mut command = pip_install(python);
+    command.args(["--no-index", "--no-build-isolation", "--force-reinstall"]).arg(package);
+    run(&mut command, log, &output)
+}
+
+fn pip_install(python: &Path) -> Command {
+    let mut command = Command::new(python);
+    command.args(["-m", "pip", "install", "--no-deps", "--no-input"]);
+    command.arg("--disable-pip-version-check");
+    command
+}
+
+fn run(command: &mut Command, log: &Path, output: &File) -> Result<()> {
+    let command = command.stdout(output.try_clone()?).stderr(output.try_clone()?);
+    if Process::spawn(command)?.wait(None)?.success() {
+        return Ok(());
+    }
+    bail!("LocalStack could not be installed; {} ends:\n{}", log.display(), tail(log));
+}
+
+/// The text of all that makes the package up.
+fn sources(package: &Path) -> Result<String> {
+    let mut files = vec![package.join("pyproject.toml")];
+    for entry in fs::read_dir(package.join("process_executor"))? {
+        files.push(entry?.path());
+    }
+    files.retain(|file| file.is_file());
+    files.sort();
+    let mut sources = String::new();
+    for file in files {
+        let text = fs::read_to_string(&file)
+            .with_context(|| format!("{} cannot be read", file.display()))?;
+        sources += &format!("== {}\n{text}", file.display());
+    }
+    Ok(sources)
 }
 
 /// The file system's root that LocalStack's packages are installed under, in the environment.

@@ -30,12 +30,13 @@ impl Tally {
         tally
     }
 
-    /// What a line of a client check's output adds: a check is a line, `ok …` or `FAILED …`.
+    /// What a line of a client check's output adds: a check is a line, `ok …`, `FAILED …`
+    /// or `skipped …`.
     pub(crate) fn of_client(line: &str) -> Self {
         Self {
             passed: u64::from(line.starts_with("ok ")),
             failed: u64::from(line.starts_with("FAILED ")),
-            skipped: 0,
+            skipped: u64::from(line.starts_with("skipped ")),
         }
     }
 }
@@ -83,6 +84,8 @@ mod tests {
     fn a_client_s_checks_are_counted() {
         assert_eq!(Tally::of_client("ok a_b"), Tally { passed: 1, ..Tally::default() });
         assert_eq!(Tally::of_client("FAILED a_b: x"), Tally { failed: 1, ..Tally::default() });
+        let skipped = Tally { skipped: 1, ..Tally::default() };
+        assert_eq!(Tally::of_client("skipped a_b: x"), skipped);
         assert_eq!(Tally::of_client("okay"), Tally::default());
     }
 

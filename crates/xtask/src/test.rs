@@ -1,6 +1,8 @@
-//! `cargo xtask test`: lints, every Rust test, on LocalStack and PostgreSQL too, then the templates, and
-//! another language's client against the simulator and LocalStack. A step that fails does not keep the later ones from running.
+//! `cargo xtask test`: lints, every Rust test, on LocalStack and PostgreSQL too, then the templates, another
+//! language's client against the simulator and LocalStack, and the executor's own tests. A step that fails
+//! does not keep the later ones from running.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, bail};
@@ -96,6 +98,17 @@ fn clients(steps: &mut Steps, localstack: Option<&str>) -> Result<()> {
     if let Some(url) = localstack {
         check(steps, "LocalStack", url)?;
     }
+    executor(steps, &python, localstack)
+}
+
+/// The tests of the package that runs LocalStack's functions without Docker.
+fn executor(steps: &mut Steps, python: &Path, localstack: Option<&str>) -> Result<()> {
+    let mut command = Command::new(python);
+    command
+        .args(["-m", "tests"])
+        .current_dir(root().join(python::EXECUTOR))
+        .envs(localstack.map(|url| (LOCALSTACK_VARIABLE, url)));
+    steps.run("LocalStack's executor", &mut command, Tally::of_client)?;
     Ok(())
 }
 

@@ -17,11 +17,13 @@ pub fn say(service: &str, what: impl Display) {
 }
 
 /// The title of a scene.
+#[cfg(feature = "cli")]
 pub fn scene(title: &str) {
     println!("\n{title}");
 }
 
 /// Anything else, as it is, indented.
+#[cfg(feature = "cli")]
 pub fn note(text: impl Display) {
     for line in text.to_string().lines() {
         println!("   {line}");

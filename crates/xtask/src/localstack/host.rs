@@ -14,7 +14,7 @@ use crate::python;
 const MODULE: &str = "localstack.runtime.main";
 
 /// What every run has in its environment, besides its port and folder.
-const ENVIRONMENT: [(&str, &str); 9] = [
+const ENVIRONMENT: [(&str, &str); 15] = [
     // Else a /.dockerenv on the machine makes it write to the system's folders.
     ("OVERRIDE_IN_DOCKER", "0"),
     // No telemetry, no certificate from the network, no DNS server.
@@ -25,6 +25,16 @@ const ENVIRONMENT: [(&str, &str); 9] = [
     ("KINESIS_LATENCY", "0"),
     // Tests leave their streams behind.
     ("KINESIS_SHARD_LIMIT", "100000"),
+    // Functions are processes: localstack/executor.
+    ("LAMBDA_RUNTIME_EXECUTOR", "process"),
+    // A function that was created can be invoked.
+    ("LAMBDA_SYNCHRONOUS_CREATE", "1"),
+    // Event source mappings look every second, and ever more seldom, up to 10 s, while nothing
+    // comes; after an error they wait up to a minute, as does a failed asynchronous invocation.
+    ("LAMBDA_EVENT_SOURCE_MAPPING_POLL_INTERVAL_SEC", "0.05"),
+    ("LAMBDA_EVENT_SOURCE_MAPPING_MAX_BACKOFF_ON_EMPTY_POLL_SEC", "0.2"),
+    ("LAMBDA_EVENT_SOURCE_MAPPING_MAX_BACKOFF_ON_ERROR_SEC", "1"),
+    ("LAMBDA_RETRY_BASE_DELAY", "1"),
     ("PYTHONUNBUFFERED", "1"),
     ("PYTHONNOUSERSITE", "1"),
 ];

@@ -1,0 +1,6 @@
+//! The service delivery as a function on AWS Lambda.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), shop::lambda::Error> {
+    shop::lambda::run_consumer("delivery").await
+}
