@@ -89,8 +89,8 @@ pub(crate) struct KinesisRecord {
     pub(crate) partition_key: Option<String>,
     /// In base64.
     pub(crate) data: Option<String>,
-    /// Seconds since 1970.
-    pub(crate) approximate_arrival_timestamp: Option<f64>,
+    /// Seconds since 1970: a number from Lambda, a text from `aws_lambda_events`.
+    pub(crate) approximate_arrival_timestamp: Option<Value>,
 }
 
 #[derive(Clone, Deserialize)]

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use fanfare_core::{Attribute, Metadata, RawDelivery};
 use fanfare_kpl::Opened;
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::{
     base64,
@@ -60,7 +61,8 @@ pub(crate) fn read(place: usize, record: Record, batch: &mut Batch) -> Result<()
 }
 
 /// Milliseconds are as exact as Kinesis is.
-fn timestamp(seconds: f64) -> Option<Timestamp> {
+fn timestamp(seconds: Value) -> Option<Timestamp> {
+    let seconds = seconds.as_f64().or_else(|| seconds.as_str()?.parse().ok())?;
     #[expect(clippy::cast_possible_truncation, reason = "out of range is no time for jiff either")]
     Timestamp::from_millisecond((seconds * 1_000.0).round() as i64).ok()
 }

@@ -93,10 +93,11 @@ fn exists(field: &Ident, fields: &[&Ident], role: &str) -> Result<()> {
 
 /// The packages that see the traits in `fanfare_core`, because the facade is above them; the
 /// second is how trybuild names the package of core's compile tests.
-const BELOW_THE_FACADE: [&str; 6] = [
+const BELOW_THE_FACADE: [&str; 7] = [
     "fanfare-core",
     "fanfare-core-tests",
     "fanfare-aws",
+    "fanfare-lambda",
     "fanfare-sql",
     "fanfare-testkit",
     "fanfare-topology",

@@ -7,6 +7,7 @@ mod harness;
 mod leases;
 pub mod localstack;
 pub mod postgres;
+pub mod runtime_api;
 pub mod sqlite;
 
 pub use harness::{Counts, Harness, HarnessError};

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout)]
 
 mod http;
+mod lambda;
 mod lint;
 mod localstack;
 mod postgres;
@@ -36,6 +37,11 @@ enum Task {
     },
     /// Formatting, clippy and rustdoc over the workspace, warnings refused
     Lint,
+    /// Build the shop's functions for AWS Lambda
+    Lambda {
+        #[command(subcommand)]
+        action: LambdaAction,
+    },
     /// Start, stop or look at a LocalStack of the workspace's own
     Localstack {
         #[command(subcommand)]
@@ -43,6 +49,21 @@ enum Task {
     },
     /// Run a PostgreSQL of the workspace's own until Ctrl-C; its data go with it
     Postgres,
+}
+
+#[derive(Subcommand)]
+enum LambdaAction {
+    /// Build functions: target/lambda/NAME/bootstrap, and target/lambda/NAME.zip
+    ///
+    /// Without --local they are for AWS: as small as they can be, by cargo lambda with zig as the linker,
+    /// for Amazon Linux 2023 (provided.al2023). Both tools are installed into target/cargo-lambda the
+    /// first time, and Rust's target by rustup. A zip of more than 3,000,000 bytes is an error. The same
+    /// code makes the same zip.
+    ///
+    /// With --local they are for a LocalStack on this machine: by plain cargo, in the dev profile, without
+    /// zips. Deployed from the bucket `hot-reload`, with the absolute path of target/lambda/NAME as the
+    /// key, LocalStack runs what is there.
+    Build(lambda::Build),
 }
 
 #[derive(Subcommand)]
@@ -65,6 +86,7 @@ fn main() -> ExitCode {
         Task::Test { filter } => test::run(&filter),
         Task::Lint => lint::run(),
         Task::Postgres => postgres::run(),
+        Task::Lambda { action: LambdaAction::Build(build) } => lambda::build(&build),
         Task::Localstack { action } => match action {
             LocalStackAction::Up { port } => localstack::up(port),
             LocalStackAction::Down => localstack::down(),

@@ -19,7 +19,7 @@ const INTERPRETERS: [&str; 4] = ["python3.13", "python3.12", "python3.11", "pyth
 /// Exits 0 if the interpreter can make the environment.
 const PROBE: &str = "import ensurepip, ssl, sys, venv; sys.exit(sys.version_info < (3, 11))";
 
-const MISSING: &str = "Python 3.11 or newer with venv is needed for LocalStack: \
+const MISSING: &str = "Python 3.11 or newer with venv is needed: \
     `apt install python3 python3-venv` (Debian, Ubuntu), `dnf install python3` (Fedora), \
     `brew install python@3.13` (macOS)";
 
@@ -163,7 +163,8 @@ pub(crate) fn tail(log: &Path) -> String {
     lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
 
-fn find() -> Result<String> {
+/// An interpreter that can make environments.
+pub(crate) fn find() -> Result<String> {
     let found = INTERPRETERS.into_iter().find(|interpreter| suits(interpreter));
     found.map(String::from).context(MISSING)
 }
