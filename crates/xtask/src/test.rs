@@ -1,6 +1,6 @@
-//! `cargo xtask test`: lints, every Rust test, on LocalStack, PostgreSQL and DynamoDB too, then another
-//! language's client against the simulator and LocalStack, and the executor's own tests. A step that
-//! fails does not keep the later ones from running.
+//! `cargo xtask test`: lints, every Rust test, on LocalStack, PostgreSQL and DynamoDB too, then the
+//! templates, another language's client against the simulator and LocalStack, and the executor's own
+//! tests. A step that fails does not keep the later ones from running.
 
 use std::path::Path;
 use std::process::Command;
@@ -32,6 +32,9 @@ const THREADS: (&str, &str) = ("RUST_TEST_THREADS", "16");
 
 /// Run as `python boto3_check.py ENDPOINT`; prints a line per check, `ok …` or `FAILED …`.
 const CLIENT_CHECK: &str = "tests/clients/boto3_check.py";
+
+/// The templates that are checked in; a warning is a failure.
+const TEMPLATES: &str = "infra/*.json";
 
 /// Runs all; with a filter only the Rust tests whose names contain one of its words.
 pub(crate) fn run(filter: &[String]) -> Result<bool> {
@@ -85,6 +88,9 @@ fn clients(steps: &mut Steps, localstack: Option<&str>) -> Result<()> {
     }
     let python = python::environment(&root).map(with_no_tests);
     let Some(python) = steps.record("Python environment", python) else { return Ok(()) };
+    let mut lint = Command::new(&python);
+    lint.arg(python.with_file_name("cfn-lint")).arg(TEMPLATES).current_dir(&root);
+    steps.run("cfn-lint", &mut lint, |_| Tally::default())?;
     let check = |steps: &mut Steps, on: &str, url: &str| {
         let mut command = Command::new(&python);
         command.arg(CLIENT_CHECK).arg(url).current_dir(&root);
