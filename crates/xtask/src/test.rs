@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use crate::simulator::Simulator;
 use crate::step::{Steps, cargo};
 use crate::summary::Tally;
-use crate::{dynamodb, http, lint, localstack, postgres, process, python, root};
+use crate::{dynamodb, http, lambda, lint, localstack, postgres, process, python, root};
 
 /// Where the tests look for LocalStack.
 const LOCALSTACK_VARIABLE: &str = "FANFARE_LOCALSTACK_URL";
@@ -45,6 +45,8 @@ pub(crate) fn run(filter: &[String]) -> Result<bool> {
     // Before the servers start: they would only sit there while everything compiles.
     let build = &mut cargo(&["test", "--workspace", "--all-targets", "--no-run"]);
     if steps.run("build", build, Tally::of_libtest)? {
+        // What tests deploy on it.
+        steps.record("functions", lambda::place_tested().map(with_no_tests));
         let localstack = steps.record("LocalStack", localstack().map(with_no_tests));
         process::check_interrupted()?;
         let url = localstack.as_ref().map(|localstack| &*localstack.url);
