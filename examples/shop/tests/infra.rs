@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 #![cfg(feature = "cli")]
 
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 use fanfare::{
     aws::{Aws, deprovision, provision},
@@ -13,7 +13,7 @@ use fanfare::{
 };
 use fanfare_testkit::localstack::{ACCOUNT, LocalStack};
 use shop::{
-    infra::{EXPORT, Put, Stack, deployment, files},
+    infra::{EXPORT, FUNCTIONS, Put, Stack, deployment, files},
     service::SERVICES,
     topology::{OrdersOn, topology},
 };
@@ -53,6 +53,16 @@ async fn as_provisioned(localstack: &LocalStack, topology: &Topology) {
     assert!(report.unchanged > 0);
 }
 
+async fn nothing_is_left(localstack: &LocalStack, system: &str) {
+    let queues = localstack.sqs().list_queues().queue_name_prefix(system).send().await.unwrap();
+    assert_eq!(queues.queue_urls(), [] as [String; 0]);
+    let topics = localstack.sns().list_topics().into_paginator().items().send();
+    let topics: Vec<_> = topics.try_collect().await.unwrap();
+    let left =
+        topics.iter().filter_map(|topic| topic.topic_arn()).filter(|arn| arn.contains(system));
+    assert_eq!(left.collect::<Vec<_>>(), [] as [&str; 0]);
+}
+
 async fn is_created_changed_and_deleted(orders: OrdersOn) {
     let Some(localstack) = LocalStack::from_env().unwrap() else { return };
     let system = unique(&orders.to_string());
@@ -75,13 +85,7 @@ async fn is_created_changed_and_deleted(orders: OrdersOn) {
     as_provisioned(&localstack, &fewer).await;
 
     stack.delete().await.unwrap();
-    let queues = localstack.sqs().list_queues().queue_name_prefix(&system).send().await.unwrap();
-    assert_eq!(queues.queue_urls(), [] as [String; 0]);
-    let topics = localstack.sns().list_topics().into_paginator().items().send();
-    let topics: Vec<_> = topics.try_collect().await.unwrap();
-    let left =
-        topics.iter().filter_map(|topic| topic.topic_arn()).filter(|arn| arn.contains(&system));
-    assert_eq!(left.collect::<Vec<_>>(), [] as [&str; 0]);
+    nothing_is_left(&localstack, &system).await;
     stack.delete().await.unwrap();
 }
 
@@ -93,6 +97,46 @@ async fn a_stack_of_topics_and_queues_is_created_changed_and_deleted() {
 #[tokio::test]
 async fn a_stack_with_a_stream_is_created_changed_and_deleted() {
     is_created_changed_and_deleted(OrdersOn::Kinesis).await;
+}
+
+/// What a person sees.
+fn shop(arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shop"));
+    command.args(arguments).env_remove("AWS_ACCOUNT_ID").env_remove("AWS_REGION");
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(output.status.success(), "{text}");
+    text
+}
+
+#[tokio::test]
+async fn all_services_are_deployed_as_functions_changed_and_removed() {
+    let Some(localstack) = LocalStack::from_env().unwrap() else { return };
+    let (system, code) = (unique("functions"), tempfile::tempdir().unwrap());
+    // Nothing is sent to them: what they would do does not matter.
+    for name in FUNCTIONS {
+        std::fs::create_dir(code.path().join(name)).unwrap();
+        std::fs::write(code.path().join(name).join("bootstrap"), "#!/bin/sh\nexit 1\n").unwrap();
+    }
+    let on = ["--on", localstack.url(), "--system", &system];
+    let deploy = |database: &str| {
+        let code = code.path().to_str().unwrap();
+        let infra = ["--database", database, "infra", "deploy", "--code", code];
+        shop(&[&on[..], &infra].concat())
+    };
+    let first = deploy("postgres://one@127.0.0.1/shop");
+    assert!(first.contains("created"), "{first}");
+    let topology = topology(&system, OrdersOn::Sns, &SERVICES);
+    as_provisioned(&localstack, &topology).await;
+    let again = deploy("postgres://one@127.0.0.1/shop");
+    assert!(again.contains("is as it should be"), "{again}");
+    let other = deploy("postgres://two@127.0.0.1/shop");
+    assert!(other.contains("changed"), "{other}");
+    as_provisioned(&localstack, &topology).await;
+    let gone = shop(&[&on[..], &["infra", "delete"]].concat());
+    assert!(gone.contains("is gone"), "{gone}");
+    nothing_is_left(&localstack, &system).await;
 }
 
 #[tokio::test]
