@@ -2,7 +2,6 @@
 //! killed and started again while the shop works. What survives is AWS, and the databases.
 
 mod process;
-mod verdict;
 
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     database::Sql, ground::Ground, journal::note, service::SERVICES, shop::Shop, topology::OrdersOn,
+    verdict,
 };
 use process::Process;
 
@@ -114,10 +114,10 @@ impl Chaos {
         ));
         placing.done().await?;
 
-        let verdict = verdict::reached(shop, NAME, self.orders, Duration::from_secs(60)).await?;
+        let verdict = verdict::reached::<D>(&shop.home, NAME, self.orders, Duration::from_secs(60)).await?;
         // What the killed had taken, and handled but not settled, comes again: let it.
         tokio::time::sleep(Duration::from_secs(VISIBILITY + 1)).await;
-        let last = verdict::of(shop, NAME, self.orders).await?;
+        let last = verdict::of::<D>(&shop.home, NAME, self.orders).await?;
         ensure!(last == verdict, "late messages had an effect: {verdict:?} became {last:?}");
         for service in &mut services {
             ensure!(!service.is_done()?, "a service ended by itself");

@@ -75,6 +75,8 @@ enum Command {
     },
     /// Place orders: needs the database of orders, not AWS
     Place(commands::Place),
+    /// Wait until all orders are on their way: each had each of its effects, and once
+    Check(commands::Check),
     /// Show what waits to be published
     Backlog,
     /// Bring the read side up to date and look at it
@@ -193,7 +195,17 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
 async fn run_with<D: Sql>(arguments: Arguments, system: &str, home: D::Home) -> anyhow::Result<()> {
     let Arguments { on, orders_on, account, region, command, .. } = arguments;
     let command = match command {
-        Some(Command::Place(place)) => return place.run::<D>(&home).await,
+        Some(Command::Place(place)) => {
+            let relay = if place.wake {
+                let aws = on.connect(account.as_deref(), region.as_deref()).await?;
+                let bindings = topology::topology(system, orders_on, &SERVICES).bindings();
+                Some(aws.relay_function(&bindings, "orders"))
+            } else {
+                None
+            };
+            return place.run::<D>(&home, relay).await;
+        }
+        Some(Command::Check(check)) => return check.run::<D>(&home).await,
         Some(Command::Backlog) => return commands::backlog::<D>(&home).await,
         Some(Command::View { rebuild }) => return commands::view::<D>(&home, rebuild).await,
         Some(Command::Chaos(chaos)) => {

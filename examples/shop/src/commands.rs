@@ -15,6 +15,7 @@ use crate::{
     service::{SERVICES, Service},
     services::orders::{OrderBook, OrderPlaced},
     shop::Shop,
+    verdict,
     view::ShopView,
 };
 
@@ -32,6 +33,26 @@ pub struct Place {
     /// Milliseconds between two orders
     #[arg(long, default_value_t = 0)]
     pause: u64,
+
+    /// After each commit, invoke the function that publishes what orders records; with --on
+    #[arg(long)]
+    pub wake: bool,
+}
+
+/// What `shop check` takes.
+#[derive(clap::Args)]
+pub struct Check {
+    /// How many orders were placed
+    #[arg(long)]
+    orders: u32,
+
+    /// Under which name
+    #[arg(long)]
+    name: String,
+
+    /// Seconds that they may still take
+    #[arg(long, default_value_t = 60)]
+    within: u64,
 }
 
 /// What `shop run` takes.
@@ -58,14 +79,36 @@ pub async fn backlog<D: Sql>(home: &D::Home) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Place {
+impl Check {
+    /// Waits until each order of the name has had each of its effects, and fails if one came twice. The shop
+    /// has to have no others.
     pub async fn run<D: Sql>(&self, home: &D::Home) -> anyhow::Result<()> {
+        let patience = Duration::from_secs(self.within);
+        verdict::reached::<D>(home, &self.name, self.orders, patience).await?;
+        let orders = self.orders;
+        note(format_args!(
+            "{orders} orders: each reduced stock once, has one delivery, and is on its way"
+        ));
+        Ok(())
+    }
+}
+
+impl Place {
+    /// Places orders, and wakes the relay if there is one to wake.
+    pub async fn run<D: Sql>(
+        &self,
+        home: &D::Home,
+        relay: Option<aws::RelayFunction>,
+    ) -> anyhow::Result<()> {
         let Service { store, outbox, .. } = Service::<D>::open(home, "orders").await?;
         let book = OrderBook::new(store, outbox);
         let name = self.name.clone().unwrap_or_else(|| std::process::id().to_string());
         for number in 1..=self.orders {
             let order = order(&name, number);
             if book.place(&order).await?.is_some() {
+                if let Some(relay) = &relay {
+                    relay.wake().await?;
+                }
                 tokio::time::sleep(Duration::from_millis(self.pause)).await;
             }
         }

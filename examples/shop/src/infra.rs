@@ -10,8 +10,10 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use aws_config::SdkConfig;
+use aws_sdk_lambda::{error::DisplayErrorContext, primitives::Blob};
 use clap::{Args, Subcommand};
-use fanfare::topology::deploy::Deployment;
+use fanfare::topology::{Bindings, deploy::Deployment};
 
 use crate::{
     ground::Ground,
@@ -35,6 +37,8 @@ pub enum Infra {
     Lint,
     /// Create the shop's stack on LocalStack, or change it to what the topology says now
     Deploy(Deploy),
+    /// Invoke the function that makes the tables, after a deployment
+    Migrate,
     /// Remove the stack, with all messages in it
     Delete,
 }
@@ -92,6 +96,10 @@ impl Infra {
                     Put::Unchanged => "is as it should be",
                 })
             }
+            Infra::Migrate => {
+                let (config, _) = config(site).await?;
+                told(migrate(&config, site.system).await?)
+            }
             Infra::Delete => {
                 stack(site).await?.delete().await?;
                 told("is gone")
@@ -106,13 +114,35 @@ fn told(what: impl Display) -> anyhow::Result<()> {
 }
 
 async fn stack(site: &Site<'_>) -> anyhow::Result<Stack> {
-    match site.on {
-        Ground::Simulator => bail!("the simulator runs no functions: name LocalStack with --on"),
-        Ground::Aws => bail!("deploy to AWS with `sam` or `aws`, as infra/README.md says"),
-        Ground::Localstack | Ground::Url(_) => {}
+    if let Ground::Aws = site.on {
+        bail!("deploy to AWS with `sam` or `aws`, as infra/README.md says");
     }
-    let (config, _) = site.on.config(site.account, site.region).await?;
+    let (config, _) = config(site).await?;
     Ok(Stack::new(&config, site.system))
+}
+
+/// Where functions are.
+async fn config(site: &Site<'_>) -> anyhow::Result<(SdkConfig, String)> {
+    if let Ground::Simulator = site.on {
+        bail!("the simulator runs no functions: name LocalStack with --on");
+    }
+    site.on.config(site.account, site.region).await
+}
+
+/// Invokes the migrations, and gives their answer.
+async fn migrate(config: &SdkConfig, system: &str) -> anyhow::Result<String> {
+    let name = Bindings::new(system).migrations_function_name();
+    let lambda = aws_sdk_lambda::Client::new(config);
+    let sent = lambda.invoke().function_name(&name).payload(Blob::new("{}")).send().await;
+    let answer = sent.map_err(|error| {
+        anyhow::anyhow!("{name} could not be invoked: {}", DisplayErrorContext(error))
+    })?;
+    let text = answer.payload.map(|payload| payload.into_inner()).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    if answer.function_error.is_some() {
+        bail!("{name} failed: {text}");
+    }
+    Ok(text)
 }
 
 /// What the template asks for, on LocalStack: it runs a folder as it is if the bucket is called so.

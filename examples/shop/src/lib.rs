@@ -37,4 +37,6 @@ mod story;
 #[cfg(feature = "cli")]
 pub mod tally;
 pub mod topology;
+#[cfg(feature = "cli")]
+mod verdict;
 pub mod view;

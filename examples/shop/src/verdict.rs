@@ -9,17 +9,17 @@ use tokio::time::Instant;
 use crate::{
     commands,
     database::Sql,
+    service::Service,
     services::{
         delivery::Deliveries,
         orders::{Orders, Status},
         products::Stock,
     },
-    shop::Shop,
 };
 
 /// What became of all orders.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(crate) struct Verdict {
     on_their_way: u32,
     reductions: i64,
     deliveries: i64,
@@ -31,8 +31,8 @@ pub(super) struct Verdict {
 
 /// Waits until every order is on its way and no event waits; fails if an effect came twice, or if
 /// it takes longer than `patience`.
-pub(super) async fn reached<D: Sql>(
-    shop: &Shop<D>,
+pub(crate) async fn reached<D: Sql>(
+    home: &D::Home,
     name: &str,
     orders: u32,
     patience: Duration,
@@ -51,7 +51,7 @@ pub(super) async fn reached<D: Sql>(
         waiting: 0,
     };
     loop {
-        let verdict = of(shop, name, orders).await?;
+        let verdict = of::<D>(home, name, orders).await?;
         if verdict == wanted {
             return Ok(verdict);
         }
@@ -63,10 +63,11 @@ pub(super) async fn reached<D: Sql>(
 }
 
 /// What has become of all orders by now; fails if an effect came twice.
-pub(super) async fn of<D: Sql>(shop: &Shop<D>, name: &str, orders: u32) -> anyhow::Result<Verdict> {
+pub(crate) async fn of<D: Sql>(home: &D::Home, name: &str, orders: u32) -> anyhow::Result<Verdict> {
     let mut verdict = Verdict::default();
-    let (book, products, delivery) =
-        (shop.open("orders").await?, shop.open("products").await?, shop.open("delivery").await?);
+    let book = Service::<D>::open(home, "orders").await?;
+    let products = Service::<D>::open(home, "products").await?;
+    let delivery = Service::<D>::open(home, "delivery").await?;
     let mut taken = 0;
     {
         let mut statuses = book.store.read().await?;
