@@ -6,10 +6,11 @@ request is just changing: two conditional puts of one item could both succeed.
     python dynamodb.py PORT
 """
 
+import logging
 import sys
 
 from moto.dynamodb.responses import DynamoHandler
-from werkzeug.serving import WSGIRequestHandler, run_simple
+from werkzeug.serving import run_simple
 from werkzeug.wrappers import Request, Response
 
 
@@ -19,12 +20,7 @@ def application(request: Request) -> Response:
     return Response(body, status, headers)
 
 
-class Quiet(WSGIRequestHandler):
-    """Logs errors only."""
-
-    def log_request(self, code="-", size="-"):
-        pass
-
-
 if __name__ == "__main__":
-    run_simple("127.0.0.1", int(sys.argv[1]), application, request_handler=Quiet)
+    # Else it logs every request.
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    run_simple("127.0.0.1", int(sys.argv[1]), application)
