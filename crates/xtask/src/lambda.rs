@@ -5,7 +5,7 @@ mod compile;
 mod tools;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::builder::PossibleValuesParser;
@@ -50,15 +50,12 @@ pub(crate) fn build(build: &Build) -> Result<bool> {
     };
     let mut small = true;
     for name in names {
-        let folder = root().join("target/lambda").join(name);
-        let bootstrap = folder.join("bootstrap");
-        fs::create_dir_all(&folder)?;
-        place(&compiled.join(format!("lambda-{name}")), &bootstrap)?;
+        let bootstrap = place_function(&compiled, name)?;
         if build.local && !build.zip {
             println!("{name:<14} {}", bootstrap.display());
             continue;
         }
-        let zip = folder.with_extension("zip");
+        let zip = folder(name).with_extension("zip");
         let size = archive::write(&bootstrap, &zip)?;
         println!("{name:<14} {size:>9} bytes  {}", zip.display());
         if !build.local && size > LIMIT {
@@ -67,6 +64,27 @@ pub(crate) fn build(build: &Build) -> Result<bool> {
         }
     }
     Ok(small)
+}
+
+/// Puts the functions where LocalStack runs them from that a build of all tests has made anyway.
+pub(crate) fn place_tested() -> Result<()> {
+    for name in FUNCTIONS {
+        place_function(&root().join("target/debug"), name)?;
+    }
+    Ok(())
+}
+
+fn folder(name: &str) -> PathBuf {
+    root().join("target/lambda").join(name)
+}
+
+/// Puts one of the functions in `compiled` in its folder.
+fn place_function(compiled: &Path, name: &str) -> Result<PathBuf> {
+    let folder = folder(name);
+    fs::create_dir_all(&folder)?;
+    let bootstrap = folder.join("bootstrap");
+    place(&compiled.join(format!("lambda-{name}")), &bootstrap)?;
+    Ok(bootstrap)
 }
 
 /// Puts a program where functions are run from, in one step: one that runs from there goes on with

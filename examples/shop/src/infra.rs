@@ -122,7 +122,8 @@ fn parameters(code: &Path, database: &str) -> Vec<(&'static str, String)> {
         ("Architecture", architecture.into()),
         ("CodeBucket", "hot-reload".into()),
         ("CodePrefix", format!("{}/", code.display())),
-        ("CodeSuffix", String::new()),
+        // An empty one would be the default to LocalStack.
+        ("CodeSuffix", "/".into()),
         ("DatabaseUrl", database.into()),
     ]
 }

@@ -89,7 +89,7 @@ impl Shop {
     }
 
     /// What an event source mapping makes of the messages that are in a queue now.
-    async fn from_queue(&self, service: &str) -> Value {
+    async fn event_of_queue(&self, service: &str) -> Value {
         let sqs = aws_sdk_sqs::Client::new(&self.config);
         let url = sqs.get_queue_url().queue_name(format!("{SYSTEM}-{service}")).send().await;
         let received = sqs
@@ -124,7 +124,7 @@ impl Shop {
     }
 
     /// What one makes of all records in the stream of orders.
-    fn from_stream(&self) -> Value {
+    fn event_of_stream(&self) -> Value {
         let records = self.sim.stream_records("shop-orders").into_iter().map(|record| {
             let arrival = record.arrival.duration_since(SystemTime::UNIX_EPOCH).unwrap();
             json!({
@@ -186,7 +186,7 @@ async fn a_functions_effects_happen_once_though_its_event_comes_twice_and_what_f
     let Some(shop) = Shop::new(OrdersOn::Sns).await else { return };
     shop.place("o-1", "mug", 3).await;
     for (service, recorded) in [("products", "StockReduced"), ("delivery", "DeliveryStarted")] {
-        let event = shop.from_queue(service).await;
+        let event = shop.event_of_queue(service).await;
         assert_eq!(records(&event), 2);
         for _ in 0..2 {
             assert!(shop.invoke(service, &event).await.is_empty());
@@ -198,14 +198,14 @@ async fn a_functions_effects_happen_once_though_its_event_comes_twice_and_what_f
     assert_eq!(delivery.store.read().await.unwrap().of("o-1").await.unwrap(), 1);
 
     // What delivery recorded reached the queue of orders, and only once.
-    let event = shop.from_queue("orders").await;
+    let event = shop.event_of_queue("orders").await;
     assert_eq!(records(&event), 1);
     assert!(shop.invoke("orders", &event).await.is_empty());
     let orders = shop.service("orders").await;
     let status = orders.store.read().await.unwrap().status("o-1").await.unwrap();
     assert_eq!(status, Some(Status::OnItsWay { delivery_id: "d-1".into() }));
     // And what orders made of it is on its topic again.
-    assert_eq!(records(&shop.from_queue("products").await), 1);
+    assert_eq!(records(&shop.event_of_queue("products").await), 1);
 }
 
 #[tokio::test]
@@ -214,7 +214,7 @@ async fn a_message_that_fails_is_reported_alone_and_one_that_is_rejected_is_park
     shop.place("o-1", "mug", 1).await;
     shop.place("o-2", "kettle", 1).await;
     shop.place("o-3", "no such thing", 1).await;
-    let event = shop.from_queue("products").await;
+    let event = shop.event_of_queue("products").await;
     assert_eq!(records(&event), 6);
     let failed = shop.invoke("products", &event).await;
     let is_the_kettle = |record: &&Value| {
@@ -239,7 +239,7 @@ async fn a_function_reads_a_stream_as_it_reads_a_queue() {
     let Some(shop) = Shop::new(OrdersOn::Kinesis).await else { return };
     shop.place("o-1", "mug", 3).await;
     shop.place("o-2", "teapot", 1).await;
-    let event = shop.from_stream();
+    let event = shop.event_of_stream();
     assert!(records(&event) > 0);
     for _ in 0..2 {
         for service in ["products", "delivery", "recommendation"] {
@@ -248,7 +248,7 @@ async fn a_function_reads_a_stream_as_it_reads_a_queue() {
         }
     }
     assert_eq!((shop.taken("o-1").await, shop.taken("o-2").await), ((1, 3), (1, 1)));
-    let started = shop.from_queue("orders").await;
+    let started = shop.event_of_queue("orders").await;
     assert_eq!(records(&started), 2, "each order has one delivery");
     assert!(shop.invoke("orders", &started).await.is_empty());
     assert_eq!(shop.waiting("orders").await, 0);
