@@ -36,7 +36,8 @@
 //! # Rights
 //! Each function has a role of its own. A consumer may receive from its own queues and streams, send to its
 //! own dead-letter queues, and publish to the topics that its handlers return events for; or, where its
-//! service has a relay, invoke that, and only the relay may publish. What else it does, [`Function`] says.
+//! service has a relay, invoke that, and only the relay may publish (unless the function
+//! [drains the outbox](Function::drains_outbox) itself). What else it does, [`Function`] says.
 //!
 //! # Limits
 //! Lambda ends a batch at 6 MB by itself, so that no setting can be wrong about it. How many attributes a

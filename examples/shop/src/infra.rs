@@ -46,7 +46,7 @@ pub enum Infra {
 /// What it takes to deploy to LocalStack.
 #[derive(Args)]
 pub struct Deploy {
-    /// The folder that `cargo xtask lambda build` writes to
+    /// The folder that `cargo xtask lambda build --local` writes to
     #[arg(long, default_value = "target/lambda")]
     code: PathBuf,
 }
@@ -163,7 +163,7 @@ fn functions_in(folder: &Path) -> anyhow::Result<PathBuf> {
     for name in FUNCTIONS {
         let bootstrap = folder.join(name).join("bootstrap");
         if !bootstrap.is_file() {
-            bail!("{} is missing: cargo xtask lambda build", bootstrap.display());
+            bail!("{} is missing: cargo xtask lambda build --local", bootstrap.display());
         }
     }
     Ok(folder.canonicalize()?)

@@ -28,6 +28,18 @@ fn the_templates_that_are_checked_in_are_those_of_the_topology() {
 }
 
 #[test]
+fn templates_are_exported_to_any_folder_and_linted() {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("new");
+    shop(&["infra", "export", "--to", to.to_str().unwrap()]);
+    for file in files().unwrap() {
+        assert!(std::fs::read_to_string(to.join(file.name)).unwrap() == file.text, "{}", file.name);
+    }
+    let text = shop(&["--orders-on", "kinesis", "infra", "lint"]);
+    assert!(text.contains("nothing is wrong"), "{text}");
+}
+
+#[test]
 fn nothing_is_wrong_with_the_shop() {
     for orders in [OrdersOn::Sns, OrdersOn::Kinesis] {
         assert_eq!(deployment("shop", orders).lint(), []);

@@ -17,6 +17,7 @@ pub struct Function {
     pub(super) environment: BTreeMap<String, String>,
     pub(super) database: bool,
     pub(super) idempotency_table: bool,
+    pub(super) drains_outbox: bool,
     pub(super) publishes: BTreeSet<String>,
     pub(super) sends_tasks_to: BTreeSet<String>,
     pub(super) batch_size: u32,
@@ -40,6 +41,7 @@ impl Function {
             environment: BTreeMap::new(),
             database: false,
             idempotency_table: false,
+            drains_outbox: false,
             publishes: BTreeSet::new(),
             sends_tasks_to: BTreeSet::new(),
             batch_size: 10,
@@ -84,6 +86,13 @@ impl Function {
     #[must_use]
     pub fn idempotency_table(self) -> Self {
         Function { idempotency_table: true, ..self }
+    }
+
+    /// It publishes the outbox of its service itself, after each batch: so it may do what the service's relay
+    /// may, and does not invoke it. The relay, by its schedule, publishes what was left.
+    #[must_use]
+    pub fn drains_outbox(self) -> Self {
+        Function { drains_outbox: true, ..self }
     }
 
     /// It may publish to `topic`, beside what its service's handlers return: for a relay whose outbox is

@@ -118,10 +118,13 @@ impl Deployment {
         if !streams.is_empty() {
             rights.send(dead_letter_queue_id(service, Kind::Standard));
         }
-        if self.relays.contains_key(service) {
-            rights.allow(&["lambda:InvokeFunction"], arn(relay_id(service)));
-        } else {
-            self.publishing(service, &mut rights);
+        match self.relays.get(service) {
+            Some(relay) if function.drains_outbox => {
+                self.publishing(service, &mut rights);
+                self.sending(relay, &mut rights);
+            }
+            Some(_) => rights.allow(&["lambda:InvokeFunction"], arn(relay_id(service))),
+            None => self.publishing(service, &mut rights),
         }
         self.own_rights(function, &mut rights);
         rights
@@ -135,8 +138,21 @@ impl Deployment {
         rights
     }
 
-    /// What a function says of itself.
+    /// What a function says of itself, and what every one needs.
     pub(super) fn own_rights(&self, function: &Function, rights: &mut Rights) {
+        self.sending(function, rights);
+        if function.idempotency_table {
+            rights.allow(
+                &["dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
+                arn(TABLE),
+            );
+        }
+        // Lambda keeps its environment encrypted.
+        rights.reads.insert("lambda");
+    }
+
+    /// Where a function says that it publishes and sends tasks to.
+    fn sending(&self, function: &Function, rights: &mut Rights) {
         let bindings = self.topology.bindings();
         for topic in &function.publishes {
             rights.publish(topic, bindings.binding(topic));
@@ -144,19 +160,6 @@ impl Deployment {
         for receiver in &function.sends_tasks_to {
             rights.send(queue_id(receiver, bindings.task_kind(receiver)));
         }
-        if function.idempotency_table {
-            rights.allow(
-                &[
-                    "dynamodb:DeleteItem",
-                    "dynamodb:GetItem",
-                    "dynamodb:PutItem",
-                    "dynamodb:UpdateItem",
-                ],
-                arn(TABLE),
-            );
-        }
-        // Lambda keeps its environment encrypted.
-        rights.reads.insert("lambda");
     }
 
     /// The topics that the handlers of `service` return events for.

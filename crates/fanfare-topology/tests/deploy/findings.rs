@@ -233,6 +233,42 @@ fn an_environment_and_a_roles_policy_have_to_fit() {
     assert!(matches!(&findings[..], [finding] if role(finding)), "{findings:?}");
 }
 
+#[derive(serde::Deserialize)]
+struct Numbered<const N: usize> {}
+
+macro_rules! numbered {
+    ($($n:literal)*) => {
+        $(impl fanfare_core::EventType for Numbered<$n> {
+            const TAG: &'static str = concat!("shop.many.Numbered", $n, ".v1");
+            const TOPIC: &'static str = concat!("a-topic-of-a-system-that-likes-names-to-be-long-", $n);
+        })*
+
+        /// One service, subscribed to the first of so many topics.
+        fn subscribed(count: usize) -> Topology {
+            let (mut topology, mut books) = (Topology::new("tiny"), Router::<()>::new("books"));
+            $(if $n < count {
+                topology = topology.topic(concat!("a-topic-of-a-system-that-likes-names-to-be-long-", $n), Kind::Standard);
+                books = books.on(on::<Numbered<$n>>);
+            })*
+            topology.service(&books)
+        }
+    };
+}
+numbered! {
+    0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37
+    38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63 64 65 66 67 68 69 70 71
+}
+
+#[test]
+fn a_queues_policy_has_to_fit() {
+    assert_eq!(Deployment::new(&subscribed(50)).lint(), []);
+    let findings = Deployment::new(&subscribed(72)).lint();
+    let queue = |f: &Finding| matches!(f, Finding::TooLarge { most: 8_192, .. });
+    // The queue's, and the dead-letter queue's.
+    assert_eq!(findings.len(), 2, "{findings:?}");
+    assert!(findings.iter().all(queue), "{findings:?}");
+}
+
 #[test]
 fn a_template_has_room_for_five_hundred_resources() {
     let topics = (0..500).map(|n| format!("t{n}"));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fanfare_topology::deploy::Template;
+use fanfare_topology::deploy::{Function, Template};
 use serde_json::Value;
 
 use super::system::{deployment, objects, of_kind};
@@ -69,6 +69,17 @@ fn who_has_a_relay_may_wake_it_and_publishes_nothing_itself() {
     assert_eq!(relay["sns:Publish"], set(&["InvoicesTopic"]));
     assert_eq!(relay["kinesis:PutRecords"], set(&["ClicksStream"]));
     assert!(!relay.contains_key("lambda:InvokeFunction"));
+}
+
+#[test]
+fn who_drains_its_outbox_itself_may_do_what_its_relay_may() {
+    let counts = Function::new("counts").drains_outbox();
+    let rights = rights(&deployment().function("counts", counts).cloudformation().unwrap());
+    let (counts, relay) = (&rights["CountsFunctionRole"], &rights["CountsRelayFunctionRole"]);
+    assert_eq!(counts["sns:Publish"], relay["sns:Publish"]);
+    assert_eq!(counts["kinesis:PutRecords"], relay["kinesis:PutRecords"]);
+    assert_eq!(counts["sqs:SendMessage"], set(&["BooksQueue", "CountsDeadLetterQueue"]));
+    assert!(!counts.contains_key("lambda:InvokeFunction"));
 }
 
 #[test]
