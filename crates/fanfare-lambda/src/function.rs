@@ -33,7 +33,7 @@ type After = Arc<dyn Fn(Deadline) -> BoxFuture<'static, Result<(), Error>> + Sen
 /// It needs a deadline in the invocation's [`Context`](crate::Context), as Lambda gives it: in a
 /// context that was made with `Default` all time is up, and everything is reported as failed.
 pub struct Function<S> {
-    pub(crate) host: Arc<Host>,
+    host: Arc<Host>,
     source: PhantomData<fn(S)>,
 }
 

@@ -65,7 +65,6 @@ use fanfare_core::{
 use fanfare_sim::Sim;
 use fanfare_topology::{Bindings, Topology};
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use mapping::{Invoked, poll_queue, poll_stream};
 use serde::de::DeserializeOwned;
 use source::Source;
 use tokio::task::{JoinError, JoinHandle};
@@ -94,7 +93,7 @@ pub struct Harness {
     log: Arc<Mutex<Log>>,
 }
 
-/// One worker on one queue or stream.
+/// One worker, or one mapping, on one queue or stream.
 struct Running {
     source: Source,
     stop: CancellationToken,
@@ -193,13 +192,8 @@ impl Harness {
             let queue = self.aws.queue(&self.bindings, &service, kind);
             let (source, consumer) = (Source::Queue(queue.name().into()), consumer.clone());
             if self.on_lambda {
-                let client = aws_sdk_sqs::Client::new(&self.sim.sdk_config());
-                let name = queue.name().to_string();
-                let function =
-                    fanfare_lambda::any(consumer).dead_letters(queue.clone()).redelivery(queue);
-                self.run(&service, source, async move |stop| {
-                    poll_queue(client, name, Invoked::new(function).await?, stop).await
-                });
+                let sim = self.sim.clone();
+                self.run(&service, source, |stop| mapping::queue::poll(sim, queue, consumer, stop));
             } else {
                 self.run(&service, source, async move |stop| {
                     Worker::new(queue).run(consumer, stop).await.map_err(|error| error.to_string())
@@ -212,11 +206,9 @@ impl Harness {
                 (Source::Stream(stream.lease_group().clone()), consumer.clone());
             let leases = self.leases.clone();
             if self.on_lambda {
-                let client = aws_sdk_kinesis::Client::new(&self.sim.sdk_config());
-                let group = stream.lease_group().clone();
-                let function = fanfare_lambda::any(consumer).dead_letters(stream);
-                self.run(&service, source, async move |stop| {
-                    poll_stream(client, group, leases, Invoked::new(function).await?, stop).await
+                let sim = self.sim.clone();
+                self.run(&service, source, |stop| {
+                    mapping::stream::poll(sim, stream, leases, consumer, stop)
                 });
             } else {
                 let worker = StreamWorker::new(stream, leases);
@@ -227,7 +219,7 @@ impl Harness {
         }
     }
 
-    /// Runs one worker of a service.
+    /// Runs one worker, or one mapping, of a service.
     fn run<W>(
         &mut self,
         service: &str,

@@ -1,8 +1,8 @@
 //! Lambda's event source mappings: they read queues and streams, and invoke a function with what they
 //! find, in this process.
 
-mod queue;
-mod stream;
+pub(super) mod queue;
+pub(super) mod stream;
 
 use std::time::{Duration, SystemTime};
 
@@ -10,9 +10,6 @@ use fanfare_lambda::{Any, Context, Function, LambdaEvent};
 use serde_json::{Value, json};
 use tower::{Service, ServiceExt};
 use uuid::Uuid;
-
-pub(super) use queue::poll_queue;
-pub(super) use stream::poll_stream;
 
 /// How long a function may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -22,11 +19,11 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// A function that can be invoked.
-pub(super) struct Invoked(Function<Any>);
+struct Invoked(Function<Any>);
 
 impl Invoked {
     /// The function, unless it cannot work.
-    pub(super) async fn new(mut function: Function<Any>) -> Result<Self, String> {
+    async fn new(mut function: Function<Any>) -> Result<Self, String> {
         function.ready().await.map_err(|error| error.to_string())?;
         Ok(Invoked(function))
     }

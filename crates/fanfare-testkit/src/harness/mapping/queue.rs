@@ -4,9 +4,15 @@ use std::pin::pin;
 
 use aws_sdk_sqs::{
     Client, Error,
-    types::{DeleteMessageBatchRequestEntry, Message, MessageAttributeValue},
+    types::{
+        DeleteMessageBatchRequestEntry, Message, MessageAttributeValue,
+        MessageSystemAttributeName as System,
+    },
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use fanfare_aws::Queue;
+use fanfare_core::Consumer;
+use fanfare_sim::Sim;
 use serde_json::{Map, Value, json};
 
 use super::{Invoked, PAUSE, TIMEOUT};
@@ -16,15 +22,18 @@ use super::{Invoked, PAUSE, TIMEOUT};
 const VISIBILITY_SECONDS: i32 = 6 * TIMEOUT.as_secs() as i32;
 
 /// Receives from a queue until `stop` resolves, and deletes what the function does not report.
-pub(in super::super) async fn poll_queue(
-    client: Client,
-    name: String,
-    mut function: Invoked,
+pub(in super::super) async fn poll(
+    sim: Sim,
+    queue: Queue,
+    consumer: Consumer,
     stop: impl Future<Output = ()>,
 ) -> Result<(), String> {
-    let queue = client.get_queue_url().queue_name(&name).send().await;
-    let url = queue.map_err(|error| Error::from(error).to_string())?.queue_url;
-    let url = url.unwrap_or_default();
+    let client = Client::new(&sim.sdk_config());
+    let name = queue.name().to_string();
+    let found = client.get_queue_url().queue_name(&name).send().await;
+    let url = found.map_err(|error| Error::from(error).to_string())?.queue_url.unwrap_or_default();
+    let function = fanfare_lambda::any(consumer).dead_letters(queue.clone()).redelivery(queue);
+    let mut function = Invoked::new(function).await?;
     let mut stop = pin!(stop);
     loop {
         let mut receiving = pin!(receive(&client, &url));
@@ -51,9 +60,8 @@ pub(in super::super) async fn poll_queue(
 async fn receive(client: &Client, url: &str) -> Result<Vec<Message>, Error> {
     let request = client.receive_message().queue_url(url).max_number_of_messages(10);
     let request = request.wait_time_seconds(20).visibility_timeout(VISIBILITY_SECONDS);
-    let request = request
-        .message_attribute_names("All")
-        .message_system_attribute_names(aws_sdk_sqs::types::MessageSystemAttributeName::All);
+    let request =
+        request.message_attribute_names("All").message_system_attribute_names(System::All);
     Ok(request.send().await?.messages.unwrap_or_default())
 }
 

@@ -8,9 +8,12 @@ use aws_sdk_kinesis::{
     types::{Record, Shard, ShardIteratorType},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use fanfare_aws::Stream;
 use fanfare_core::{
-    Checkpoint, Lease, LeaseError, LeaseGroup, LeaseStore, MemoryLeaseStore, NewLease, Renewal,
+    Checkpoint, Consumer, Lease, LeaseError, LeaseGroup, LeaseStore, MemoryLeaseStore, NewLease,
+    Renewal,
 };
+use fanfare_sim::Sim;
 use serde_json::{Value, json};
 
 use super::{Invoked, PAUSE};
@@ -30,13 +33,16 @@ struct Page {
 
 /// Reads a stream from its oldest record until `stop` resolves: each shard when those that it was made
 /// from have ended, and again from the first record that the function reports.
-pub(in super::super) async fn poll_stream(
-    client: Client,
-    group: LeaseGroup,
+pub(in super::super) async fn poll(
+    sim: Sim,
+    stream: Stream,
     leases: MemoryLeaseStore,
-    mut function: Invoked,
+    consumer: Consumer,
     stop: impl Future<Output = ()>,
 ) -> Result<(), String> {
+    let client = Client::new(&sim.sdk_config());
+    let group = stream.lease_group().clone();
+    let mut function = Invoked::new(fanfare_lambda::any(consumer).dead_letters(stream)).await?;
     let mut stop = pin!(stop);
     loop {
         match round(&client, &group, &leases, &mut function).await {
