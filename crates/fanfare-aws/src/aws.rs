@@ -79,15 +79,8 @@ impl Clients {
         retries: &RetryConfig,
         requests: &Requests,
     ) -> Self {
-        let config = config
-            .to_builder()
-            .behavior_version(config.behavior_version().unwrap_or(BehaviorVersion::latest()))
-            .retry_config(retries.clone())
-            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(timeout).build())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .build();
         Clients {
-            config,
+            config: tuned(config, timeout, retries),
             requests: requests.clone(),
             kinesis: OnceLock::new(),
             sns: OnceLock::new(),
@@ -128,6 +121,17 @@ impl Clients {
             aws_sdk_sqs::Client::from_conf(config.interceptor(self.requests.clone()).build())
         })
     }
+}
+
+/// `config` with time-outs and retries that are fanfare's.
+fn tuned(config: &SdkConfig, timeout: Duration, retries: &RetryConfig) -> SdkConfig {
+    config
+        .to_builder()
+        .behavior_version(config.behavior_version().unwrap_or(BehaviorVersion::latest()))
+        .retry_config(retries.clone())
+        .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(timeout).build())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .build()
 }
 
 /// Counts what goes out.
@@ -209,6 +213,14 @@ impl Aws {
         Stream::new(self.clone(), bindings, service, topic)
     }
 
+    /// The function that publishes the outbox of `service`, to be woken after a commit. With the
+    /// feature `lambda`.
+    #[cfg(feature = "lambda")]
+    #[must_use]
+    pub fn relay_function(&self, bindings: &Bindings, service: &str) -> crate::RelayFunction {
+        crate::RelayFunction::new(self, bindings.relay_function_name(service))
+    }
+
     /// How many requests have been sent to AWS, by this value and its clones: what AWS bills.
     #[must_use]
     pub fn requests(&self) -> u64 {
@@ -219,6 +231,22 @@ impl Aws {
     pub(crate) fn now(&self) -> Timestamp {
         let now = self.inner.config.time_source().unwrap_or_default().now();
         Timestamp::try_from(now).unwrap_or_else(|_| Timestamp::now())
+    }
+
+    /// A client for DynamoDB, made when somebody wants one.
+    #[cfg(feature = "dynamodb")]
+    pub(crate) fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        let Clients { config, requests, .. } = &self.inner.clients;
+        let config = aws_sdk_dynamodb::config::Builder::from(config);
+        aws_sdk_dynamodb::Client::from_conf(config.interceptor(requests.clone()).build())
+    }
+
+    /// A client for Lambda, likewise.
+    #[cfg(feature = "lambda")]
+    pub(crate) fn lambda(&self) -> aws_sdk_lambda::Client {
+        let Clients { config, requests, .. } = &self.inner.clients;
+        let config = aws_sdk_lambda::config::Builder::from(config);
+        aws_sdk_lambda::Client::from_conf(config.interceptor(requests.clone()).build())
     }
 
     pub(crate) fn kinesis(&self) -> &aws_sdk_kinesis::Client {

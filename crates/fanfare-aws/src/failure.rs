@@ -125,6 +125,7 @@ fn by_code(code: &str, status: u16) -> Class {
         | "ProvisionedThroughputExceededException"
         | "LimitExceededException"
         | "ResourceInUseException"
+        | "ResourceConflictException"
         | "SlowDown"
         | "PriorRequestNotComplete"
         | "InternalError"

@@ -6,6 +6,8 @@
 //! | publish | [`AwsPublisher`], under a [`fanfare_core::Emitter`] |
 //! | consume a queue for ever | [`Worker`] |
 //! | consume a stream for ever | [`StreamWorker`] |
+//! | remember in DynamoDB what was handled (feature `dynamodb`) | `DynamoIdempotencyStore` |
+//! | wake a relay that is a Lambda function (feature `lambda`) | `RelayFunction` |
 //! | create topics, queues and subscriptions; remove a service's | [`provision`], [`retire`] |
 //!
 //! The SDK's own retries are switched off: there is one retry layer, here, because it has to
@@ -15,20 +17,28 @@
 
 mod aws;
 mod dead_letters;
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
 mod failure;
 mod limits;
 mod provision;
 mod publisher;
 mod queue;
+#[cfg(feature = "lambda")]
+mod relay_function;
 mod signals;
 mod stream;
 mod worker;
 
 pub use aws::{Aws, ConfigError};
 pub use dead_letters::Parked;
+#[cfg(feature = "dynamodb")]
+pub use dynamodb::{DynamoError, DynamoIdempotencyStore};
 pub use provision::{Change, ProvisionError, Provisioned, deprovision, provision, retire};
 pub use publisher::AwsPublisher;
 pub use queue::Queue;
+#[cfg(feature = "lambda")]
+pub use relay_function::{RelayFunction, WakeError};
 pub use signals::interrupted;
 pub use stream::{Hold, StartAt, Stream, StreamWorker, StreamWorkerError};
 pub use worker::{Worker, WorkerError};

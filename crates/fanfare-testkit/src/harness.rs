@@ -46,6 +46,7 @@
 //! }
 //! ```
 
+mod mapping;
 mod source;
 
 use std::{
@@ -64,6 +65,7 @@ use fanfare_core::{
 use fanfare_sim::Sim;
 use fanfare_topology::{Bindings, Topology};
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use mapping::{Invoked, poll_queue, poll_stream};
 use serde::de::DeserializeOwned;
 use source::Source;
 use tokio::task::{JoinError, JoinHandle};
@@ -85,6 +87,7 @@ pub struct Harness {
     aws: Aws,
     topology: Topology,
     bindings: Bindings,
+    on_lambda: bool,
     running: BTreeMap<String, Vec<Running>>,
     /// How far services have read streams; kept while they are stopped.
     leases: MemoryLeaseStore,
@@ -158,11 +161,25 @@ impl Harness {
         let bindings = topology.bindings();
         let (running, log) = (BTreeMap::new(), Arc::default());
         let leases = MemoryLeaseStore::default();
-        Ok(Harness { sim, aws, topology, bindings, running, leases, log })
+        let on_lambda = false;
+        Ok(Harness { sim, aws, topology, bindings, on_lambda, running, leases, log })
     }
 
-    /// Runs a service: a worker on each of its queues, and on each stream that it reads, from its
-    /// oldest record or from where the service was when it was stopped. The harness publishes what its
+    /// Runs the services that are started from now on as functions on Lambda do
+    /// ([`fanfare_lambda::any`]), not by workers: event source mappings like Lambda's read their queues
+    /// and streams, with batches of 10 messages or 100 records, and invoke them one after another with
+    /// 60 seconds of time. Dead letters and delays are the service's queue's, as with a worker.
+    ///
+    /// Of a stream, what was handled behind a record that failed comes again and counts again, unless
+    /// the consumer has an inbox or an idempotency store; and no handler's attempts are ever used up.
+    #[must_use]
+    pub fn on_lambda(self) -> Self {
+        Harness { on_lambda: true, ..self }
+    }
+
+    /// Runs a service: a worker (or a function, [on Lambda](Self::on_lambda)) on each of its queues, and
+    /// on each stream that it reads, from its oldest record or from where the service was when it was
+    /// stopped. The harness publishes what its
     /// handlers return and counts what becomes of its deliveries; state and inbox are the consumer's
     /// own.
     pub fn start(&mut self, consumer: impl Into<Consumer>) {
@@ -175,18 +192,38 @@ impl Harness {
         for kind in self.topology.kinds(&service) {
             let queue = self.aws.queue(&self.bindings, &service, kind);
             let (source, consumer) = (Source::Queue(queue.name().into()), consumer.clone());
-            self.run(&service, source, async move |stop| {
-                Worker::new(queue).run(consumer, stop).await.map_err(|error| error.to_string())
-            });
+            if self.on_lambda {
+                let client = aws_sdk_sqs::Client::new(&self.sim.sdk_config());
+                let name = queue.name().to_string();
+                let function =
+                    fanfare_lambda::any(consumer).dead_letters(queue.clone()).redelivery(queue);
+                self.run(&service, source, async move |stop| {
+                    poll_queue(client, name, Invoked::new(function).await?, stop).await
+                });
+            } else {
+                self.run(&service, source, async move |stop| {
+                    Worker::new(queue).run(consumer, stop).await.map_err(|error| error.to_string())
+                });
+            }
         }
         for topic in self.topology.streams(&service) {
             let stream = self.aws.stream(&self.bindings, &service, topic);
             let (source, consumer) =
                 (Source::Stream(stream.lease_group().clone()), consumer.clone());
-            let worker = StreamWorker::new(stream, self.leases.clone());
-            self.run(&service, source, async move |stop| {
-                worker.run(consumer, stop).await.map_err(|error| error.to_string())
-            });
+            let leases = self.leases.clone();
+            if self.on_lambda {
+                let client = aws_sdk_kinesis::Client::new(&self.sim.sdk_config());
+                let group = stream.lease_group().clone();
+                let function = fanfare_lambda::any(consumer).dead_letters(stream);
+                self.run(&service, source, async move |stop| {
+                    poll_stream(client, group, leases, Invoked::new(function).await?, stop).await
+                });
+            } else {
+                let worker = StreamWorker::new(stream, leases);
+                self.run(&service, source, async move |stop| {
+                    worker.run(consumer, stop).await.map_err(|error| error.to_string())
+                });
+            }
         }
     }
 

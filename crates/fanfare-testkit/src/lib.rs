@@ -1,9 +1,11 @@
-//! For tests: a [`Harness`] that runs real services on the simulator and the contract that lease
-//! stores are held to, for those who use fanfare; and for fanfare itself the conformance suite that holds the simulator to what AWS does, LocalStack,
-//! and databases of a test's own on PostgreSQL and SQLite.
+//! For tests: a [`Harness`] that runs real services on the simulator and the contracts that lease
+//! stores and idempotency stores are held to, for those who use fanfare; and for fanfare itself the conformance suite that holds the simulator to what AWS does, LocalStack,
+//! DynamoDB, and databases of a test's own on PostgreSQL and SQLite.
 
 pub mod conformance;
+pub mod dynamodb;
 mod harness;
+mod idempotency;
 mod leases;
 pub mod localstack;
 pub mod postgres;
@@ -11,4 +13,5 @@ pub mod runtime_api;
 pub mod sqlite;
 
 pub use harness::{Counts, Harness, HarnessError};
+pub use idempotency::idempotency_store_contract;
 pub use leases::lease_store_contract;

@@ -4,6 +4,7 @@
 //! leave running; a command that did not do its work exits non-zero and says in one line why.
 #![allow(clippy::print_stdout)]
 
+mod dynamodb;
 mod http;
 mod lambda;
 mod lint;
@@ -30,7 +31,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Run lints and every test, LocalStack's and PostgreSQL's among them; the last line says how many passed
+    /// Run lints and every test, those on LocalStack, PostgreSQL and DynamoDB among them; the last line says how many passed
     Test {
         /// Only the Rust tests whose name contains one of these, and no lints
         filter: Vec<String>,

@@ -1,5 +1,6 @@
-//! `cargo xtask test`: lints, every Rust test, on LocalStack and PostgreSQL too, then another
-//! language's client against the simulator and LocalStack, and the executor's own tests. A step that fails does not keep the later ones from running.
+//! `cargo xtask test`: lints, every Rust test, on LocalStack, PostgreSQL and DynamoDB too, then the
+//! templates, another language's client against the simulator and LocalStack, and the executor's own
+//! tests. A step that fails does not keep the later ones from running.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,13 +10,16 @@ use anyhow::{Result, bail};
 use crate::simulator::Simulator;
 use crate::step::{Steps, cargo};
 use crate::summary::Tally;
-use crate::{http, lambda, lint, localstack, postgres, process, python, root};
+use crate::{dynamodb, http, lambda, lint, localstack, postgres, process, python, root};
 
 /// Where the tests look for LocalStack.
 const LOCALSTACK_VARIABLE: &str = "FANFARE_LOCALSTACK_URL";
 
 /// Where they look for PostgreSQL.
 const POSTGRES_VARIABLE: &str = "DATABASE_URL";
+
+/// Where they look for DynamoDB.
+const DYNAMODB_VARIABLE: &str = "FANFARE_DYNAMODB_URL";
 
 /// Where tests that need a server of their own, to crash it, find this program.
 const XTASK_VARIABLE: &str = "FANFARE_XTASK";
@@ -28,6 +32,9 @@ const THREADS: (&str, &str) = ("RUST_TEST_THREADS", "16");
 
 /// Run as `python boto3_check.py ENDPOINT`; prints a line per check, `ok …` or `FAILED …`.
 const CLIENT_CHECK: &str = "tests/clients/boto3_check.py";
+
+/// The templates that are checked in; a warning is a failure.
+const TEMPLATES: &str = "infra/*.json";
 
 /// Runs all; with a filter only the Rust tests whose names contain one of its words.
 pub(crate) fn run(filter: &[String]) -> Result<bool> {
@@ -52,8 +59,10 @@ pub(crate) fn run(filter: &[String]) -> Result<bool> {
 }
 
 fn rust(steps: &mut Steps, filter: &[String], localstack: Option<&str>) -> Result<()> {
-    // Ended with the Rust tests, which alone need it.
+    // Ended with the Rust tests, which alone need them.
     let postgres = steps.record("PostgreSQL", postgres().map(with_no_tests));
+    process::check_interrupted()?;
+    let dynamodb = steps.record("DynamoDB", dynamodb().map(with_no_tests));
     process::check_interrupted()?;
     for (name, arguments) in [
         ("tests", &["test", "--workspace", "--all-targets", "--no-fail-fast"][..]),
@@ -64,7 +73,8 @@ fn rust(steps: &mut Steps, filter: &[String], localstack: Option<&str>) -> Resul
             .env(REQUIRE_VARIABLE, "1")
             .envs(std::env::current_exe().map(|program| (XTASK_VARIABLE, program)))
             .envs(localstack.map(|url| (LOCALSTACK_VARIABLE, url)))
-            .envs(postgres.as_ref().map(|postgres| (POSTGRES_VARIABLE, &postgres.url)));
+            .envs(postgres.as_ref().map(|postgres| (POSTGRES_VARIABLE, &postgres.url)))
+            .envs(dynamodb.as_ref().map(|dynamodb| (DYNAMODB_VARIABLE, &dynamodb.url)));
         if std::env::var_os(THREADS.0).is_none() {
             command.env(THREADS.0, THREADS.1);
         }
@@ -80,6 +90,9 @@ fn clients(steps: &mut Steps, localstack: Option<&str>) -> Result<()> {
     }
     let python = python::environment(&root).map(with_no_tests);
     let Some(python) = steps.record("Python environment", python) else { return Ok(()) };
+    let mut lint = Command::new(&python);
+    lint.arg(python.with_file_name("cfn-lint")).arg(TEMPLATES).current_dir(&root);
+    steps.run("cfn-lint", &mut lint, |_| Tally::default())?;
     let check = |steps: &mut Steps, on: &str, url: &str| {
         let mut command = Command::new(&python);
         command.arg(CLIENT_CHECK).arg(url).current_dir(&root);
@@ -129,6 +142,16 @@ fn postgres() -> Result<Needed<postgres::Server>> {
     }
     println!("\n== PostgreSQL");
     let server = postgres::Server::start(http::free_port()?)?;
+    println!("{}", server.description());
+    Ok(Needed { url: server.url(), _server: Some(server) })
+}
+
+fn dynamodb() -> Result<Needed<dynamodb::Server>> {
+    if let Some(url) = given(DYNAMODB_VARIABLE, &["http://", "https://"])? {
+        return Ok(Needed { url, _server: None });
+    }
+    println!("\n== DynamoDB");
+    let server = dynamodb::Server::start(http::free_port()?)?;
     println!("{}", server.description());
     Ok(Needed { url: server.url(), _server: Some(server) })
 }

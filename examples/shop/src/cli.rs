@@ -13,6 +13,7 @@ use crate::{
     chaos, commands, cost,
     database::{Folder, Schemas, Sql},
     ground::Ground,
+    infra::{self, Infra, Site},
     journal,
     service::SERVICES,
     shop::Shop,
@@ -86,6 +87,9 @@ enum Command {
     Chaos(chaos::Chaos),
     /// Compare what a topic costs a month on SNS and on Kinesis
     Cost(cost::Load),
+    /// The services as functions: templates of what they need, and a stack on LocalStack
+    #[command(subcommand)]
+    Infra(Infra),
 }
 
 impl Command {
@@ -129,6 +133,16 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
     if let Some(Command::Cost(load)) = command {
         load.compare();
         return Ok(());
+    }
+    if let Some(Command::Infra(command)) = command {
+        let site = Site {
+            on,
+            account: arguments.account.as_deref(),
+            region: arguments.region.as_deref(),
+            system: &arguments.system,
+            database: arguments.database.as_deref(),
+        };
+        return command.run(&infra::deployment(&arguments.system, *orders_on), &site).await;
     }
     let on_aws = command.as_ref().is_some_and(Command::needs_aws);
     if on_aws && on.is_ephemeral() {

@@ -58,6 +58,16 @@ impl Ground {
         account: Option<&str>,
         region: Option<&str>,
     ) -> anyhow::Result<Aws> {
+        let (config, account) = self.config(account, region).await?;
+        Ok(Aws::new(&config, &account)?)
+    }
+
+    /// What any client of AWS needs, known to lead somewhere, and the account.
+    pub async fn config(
+        &self,
+        account: Option<&str>,
+        region: Option<&str>,
+    ) -> anyhow::Result<(SdkConfig, String)> {
         let region = region.map(|region| Region::new(region.to_string()));
         let (config, account) = match self {
             Ground::Simulator => (Sim::new().sdk_config(), LOCAL_ACCOUNT),
@@ -82,7 +92,7 @@ impl Ground {
                 (loader.load().await, account)
             }
         };
-        Ok(Aws::new(&config, account)?)
+        Ok((config, account.into()))
     }
 }
 

@@ -18,6 +18,8 @@ mod cost;
 pub mod database;
 #[cfg(feature = "cli")]
 mod ground;
+#[cfg(feature = "cli")]
+pub mod infra;
 mod journal;
 #[cfg(feature = "cli")]
 mod journeys;

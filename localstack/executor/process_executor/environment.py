@@ -1,5 +1,6 @@
 """An execution environment: what of a function lives on while its processes come and go."""
 
+import json
 import math
 import shutil
 import tempfile
@@ -84,6 +85,7 @@ class Environment:
         lines = [
             f"START RequestId: {request} Version: {self._function.version}",
             *self._new_output().splitlines(),
+            *_noted(answer),
             f"END RequestId: {request}",
             self._report(request, took_ms),
         ]
@@ -170,3 +172,8 @@ class Environment:
                 return file.read()
         except FileNotFoundError:
             return b""
+
+
+def _noted(answer: Answer) -> list[str]:
+    """What Lambda adds to the log of an invocation that it answered itself."""
+    return [json.loads(answer.payload)["errorMessage"]] if answer.by_lambda else []

@@ -10,7 +10,7 @@ from localstack.services.lambda_.invocation.runtime_executor import (
 )
 
 from .environment import Environment, Function
-from .errors import InitFailed
+from .errors import InitFailed, error
 from .runtime_api import Invocation
 
 LOG = logging.getLogger(__name__)
@@ -32,6 +32,11 @@ class ProcessRuntimeExecutor(RuntimeExecutor):
     def start(self, env_vars: dict[str, str]) -> None:
         """Returns when the function is ready for its first invocation."""
         version = self.function_version
+        runtime = version.config.runtime or "an image's"
+        # Not when it is created: LocalStack cannot delete a function that failed then.
+        if not runtime.startswith("provided"):
+            what = f"without Docker functions run that have a runtime provided.*, not {runtime}"
+            raise StatusErrorException(what, payload=error("Runtime.Unsupported", what))
         self._environment = Environment(
             Function(
                 task_root=version.config.code.get_unzipped_code_location(),
@@ -92,12 +97,7 @@ class ProcessRuntimeExecutor(RuntimeExecutor):
 
     @classmethod
     def prepare_version(cls, function_version: FunctionVersion) -> None:
-        """Unzips the code. What is raised makes the function's state ``Failed``, with the reason."""
-        runtime = function_version.config.runtime
-        if not (runtime or "").startswith("provided"):
-            raise LambdaRuntimeException(
-                f"without Docker only functions with a runtime provided.* run, not {runtime}"
-            )
+        """Unzips the code."""
         function_version.config.code.prepare_for_execution()
 
     @classmethod

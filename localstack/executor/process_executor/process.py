@@ -54,7 +54,7 @@ class FunctionProcess:
         return self._process.pid
 
     def wait(self) -> int:
-        """Waits for the program's end and ends what it left behind; minus the signal, or the code."""
+        """Waits for the end, and ends what is left behind; the code, or minus the signal."""
         code = self._process.wait()
         self._end_group()
         return code

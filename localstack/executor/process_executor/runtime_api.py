@@ -31,10 +31,12 @@ class Invocation:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a function answered with."""
+    """What an invocation is answered with."""
 
     payload: bytes
     is_error: bool
+    # Not by the function, which crashed, took too long, or said too much.
+    by_lambda: bool = False
 
 
 class RuntimeApi:
@@ -126,7 +128,8 @@ class RuntimeApi:
             if len(answer.payload) > RESPONSE_LIMIT:
                 what = f"exceeded maximum allowed payload size ({RESPONSE_LIMIT} bytes)."
                 payload = error("Function.ResponseSizeTooLarge", f"Response payload size {what}")
-                answer, status = Answer(payload, is_error=True), HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+                answer = Answer(payload, is_error=True, by_lambda=True)
+                status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
             self._answer = answer
             self._changed.notify_all()
             return status
@@ -162,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     disable_nagle_algorithm = True
 
-    def do_GET(self) -> None:  # noqa: N802, http.server's name
+    def do_GET(self) -> None:
         if self.path != f"{_RUNTIME}invocation/next":
             return self._answer(HTTPStatus.NOT_FOUND)
         taken = self.server.api.take()
@@ -179,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
         }
         return self._answer(HTTPStatus.OK, invocation.payload, headers)
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         body = self._body()
         match self.path.removeprefix(_RUNTIME).split("/"):
             case ["init", "error"]:

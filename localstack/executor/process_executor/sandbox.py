@@ -72,10 +72,12 @@ class Sandbox:
         code, was_taken = self._exit_code, self._api.was_taken
         if code is None:
             self.kill()
-            return Answer(timed_out(seconds, invocation.request_id), is_error=True)
+            payload = timed_out(seconds, invocation.request_id)
+            return Answer(payload, is_error=True, by_lambda=True)
         if not was_taken:
             raise Ended
-        return Answer(exit_error(code, invocation.request_id), is_error=True)
+        payload = exit_error(code, invocation.request_id)
+        return Answer(payload, is_error=True, by_lambda=True)
 
     @property
     def is_usable(self) -> bool:

@@ -32,6 +32,7 @@ on_both! {
     what_is_committed_while_a_drain_runs_goes_out_with_it,
     drains_beside_each_other_publish_each_event_once,
     drains_beside_a_relay_publish_each_event_once,
+    a_drain_may_take_longer_than_its_lease,
     without_tables_a_drain_fails,
 }
 
@@ -214,6 +215,15 @@ async fn drains_beside_a_relay_publish_each_event_once(place: Place) {
     assert_eq!(broker.count(), 600);
     in_order(&broker.by_key(), 30, 20);
     assert_eq!(place.count("outbox").await, 0);
+}
+
+async fn a_drain_may_take_longer_than_its_lease(place: Place) {
+    place.record(events(1, 90)).await.unwrap();
+    let broker = Broker::new().answering_late(90, Duration::from_millis(30));
+    let relay = place.relay(&broker).lease(Duration::from_secs(2));
+    assert_eq!(told(relay.drain(pending()).await.unwrap()), (90, 0, 0));
+    in_order(&broker.by_key(), 1, 90);
+    nothing_is_leased(&place).await;
 }
 
 async fn without_tables_a_drain_fails(place: Place) {

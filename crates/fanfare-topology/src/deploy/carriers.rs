@@ -103,9 +103,11 @@ impl Deployment {
             "Name": stream.name,
             "RetentionPeriodHours": stream.settings.retention(),
         });
-        match stream.settings.shard_count() {
-            Some(shards) => properties["ShardCount"] = shards.into(),
-            None => properties["StreamModeDetails"] = json!({ "StreamMode": "ON_DEMAND" }),
+        let shards = stream.settings.shard_count();
+        let mode = if shards.is_some() { "PROVISIONED" } else { "ON_DEMAND" };
+        properties["StreamModeDetails"] = json!({ "StreamMode": mode });
+        if let Some(shards) = shards {
+            properties["ShardCount"] = shards.into();
         }
         if self.encrypted {
             properties["StreamEncryption"] = json!({ "EncryptionType": "KMS", "KeyId": arn(KEY) });

@@ -268,7 +268,7 @@ fn parameters(parts: &mut Parts, packaging: Packaging, database: bool) {
             json!({
                 "Type": "String",
                 "NoEcho": true,
-                "Description": "postgres://…, or better a dynamic reference to a secret that holds it: {{resolve:secretsmanager:NAME}}",
+                "Description": "postgres://…, or better a dynamic reference to the secret that holds it",
             }),
         );
     }

@@ -69,23 +69,39 @@ impl Drop for Project {
     }
 }
 
-/// Takes the project on `port` down, with its volumes.
+/// Takes the project on `port` down, with its volumes and its functions' containers.
 pub(super) fn stop(root: &Path, port: u16) -> Result<()> {
-    // Not through `Process`: an interrupt must not keep the container from being taken down.
-    let output = compose(root, port)
-        .args(["down", "--volumes", "--timeout", "5"])
-        .output()
-        .context("docker cannot be run")?;
-    if !output.status.success() {
-        bail!("`docker compose down` failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    // First, so that no more functions start.
+    output(compose(root, port).args(["stop", "--timeout", "5"]))?;
+    // LocalStack ends them itself, if it has the time; they would keep the network in use.
+    let name = format!("name=^{}-localstack-1-lambda-", project(port));
+    let functions = output(Command::new("docker").args(["ps", "-aq", "--filter", &name]))?;
+    if !functions.trim().is_empty() {
+        let remove = &mut Command::new("docker");
+        output(remove.args(["rm", "--force"]).args(functions.split_whitespace()))?;
     }
+    output(compose(root, port).args(["down", "--volumes"]))?;
     Ok(())
+}
+
+/// What a command prints. Not through `Process`: an interrupt must not keep the containers from
+/// being taken down.
+fn output(command: &mut Command) -> Result<String> {
+    let output = command.output().context("docker cannot be run")?;
+    if !output.status.success() {
+        bail!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn project(port: u16) -> String {
+    format!("fanfare-localstack-{port}")
 }
 
 fn compose(root: &Path, port: u16) -> Command {
     let mut command = Command::new("docker");
     command
-        .args(["compose", "--project-name", &format!("fanfare-localstack-{port}"), "--file"])
+        .args(["compose", "--project-name", &project(port), "--file"])
         .arg(root.join("localstack/compose.yaml"))
         .env("FANFARE_LOCALSTACK_PORT", port.to_string());
     command

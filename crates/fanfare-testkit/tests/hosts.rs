@@ -1,0 +1,325 @@
+//! What a handler may rely on, whoever runs it: each case on workers and on Lambda, with its events on a
+//! standard topic, a FIFO topic and a stream.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use aws_sdk_kinesis::primitives::Blob;
+use fanfare_core::{
+    Backoff, Consumer, Delivery, Event, EventType, HandlerError, IntoEvents,
+    MemoryIdempotencyStore, Router,
+};
+use fanfare_testkit::{Counts, Harness};
+use fanfare_topology::{Binding, Bindings, Kind, Kinesis, Topology};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// Each case by what may carry its events.
+macro_rules! cases {
+    ($($case:ident: $($carrier:ident)+;)*) => {
+        mod on_workers {
+            $(mod $case {
+                $(#[tokio::test(start_paused = true)]
+                async fn $carrier() {
+                    crate::$case(crate::Ground::new(crate::$carrier(), false).await).await;
+                })+
+            })*
+        }
+
+        mod on_lambda {
+            $(mod $case {
+                $(#[tokio::test(start_paused = true)]
+                async fn $carrier() {
+                    crate::$case(crate::Ground::new(crate::$carrier(), true).await).await;
+                })+
+            })*
+        }
+    };
+}
+
+cases! {
+    what_a_handler_returns_is_published: standard fifo stream;
+    what_failed_comes_again_until_it_succeeds: standard fifo stream;
+    what_panicked_comes_again: standard fifo stream;
+    a_reject_is_in_the_dead_letter_queue_with_its_reason: standard fifo stream;
+    an_unknown_version_is_in_the_dead_letter_queue: standard fifo stream;
+    what_is_no_event_is_in_the_dead_letter_queue: standard fifo stream;
+    poison_does_not_take_its_neighbours_along: standard fifo stream;
+    events_of_one_key_stay_in_order_across_failures: fifo stream;
+    what_comes_twice_is_handled_once: standard fifo stream;
+    a_service_goes_on_where_it_was_stopped: standard fifo stream;
+}
+
+fn standard() -> Binding {
+    Kind::Standard.into()
+}
+
+fn fifo() -> Binding {
+    Kind::Fifo.into()
+}
+
+fn stream() -> Binding {
+    Kinesis::shards(2).into()
+}
+
+#[derive(Clone, Event, Serialize, Deserialize)]
+#[event(type = "shop.orders.OrderPlaced.v1", topic = "orders", key = customer)]
+struct OrderPlaced {
+    customer: String,
+    order_id: String,
+}
+
+#[derive(Event, Serialize, Deserialize)]
+#[event(type = "shop.delivery.DeliveryStarted.v1", topic = "deliveries", key = order_id)]
+struct DeliveryStarted {
+    order_id: String,
+}
+
+/// An order of a customer's own.
+fn order(order_id: &str) -> OrderPlaced {
+    OrderPlaced { customer: order_id.into(), order_id: order_id.into() }
+}
+
+/// What the handler has done: how often each order came, and those that it handled, in order.
+#[derive(Clone, Default)]
+struct Done(Arc<Mutex<(BTreeMap<String, u32>, Vec<String>)>>);
+
+async fn deliver(
+    done: Done,
+    order: Delivery<OrderPlaced>,
+) -> Result<impl IntoEvents, HandlerError> {
+    let order_id = order.event.order_id;
+    let times = {
+        let (times, _) = &mut *done.0.lock().unwrap();
+        let times = times.entry(order_id.clone()).or_default();
+        *times += 1;
+        *times
+    };
+    match order_id.split('-').next().unwrap() {
+        "busy" if times < 3 => return Err(HandlerError::retry("no driver")),
+        "panic" if times < 2 => panic!("no road"),
+        "nowhere" => return Err(HandlerError::reject("no address")),
+        _ => {}
+    }
+    done.0.lock().unwrap().1.push(order_id.clone());
+    Ok(DeliveryStarted { order_id })
+}
+
+/// A service on a host, and what carries its events.
+struct Ground {
+    harness: Harness,
+    binding: Binding,
+    bindings: Bindings,
+    done: Done,
+}
+
+impl Ground {
+    async fn new(binding: Binding, on_lambda: bool) -> Self {
+        let topology = Topology::new("shop")
+            .topic("orders", binding)
+            .topic("deliveries", Kind::Standard)
+            .service(&Router::new("delivery").on(deliver));
+        let bindings = topology.bindings();
+        let harness = Harness::new(topology).await.unwrap();
+        let harness = if on_lambda { harness.on_lambda() } else { harness };
+        let done = Done::default();
+        Ground { harness, binding, bindings, done }
+    }
+
+    fn consumer(&self) -> Consumer {
+        let router: Router<Done> = Router::new("delivery").on(deliver);
+        let soon = Backoff::new(Duration::from_secs(1), Duration::from_secs(4));
+        router.with_state(self.done.clone()).retry(soon)
+    }
+
+    async fn emit(&self, orders: &[OrderPlaced]) {
+        let report = self.harness.emitter("orders").emit_all(orders.to_vec()).await.unwrap();
+        report.into_result().unwrap();
+    }
+
+    /// Starts the service, and waits until everything is done.
+    async fn run(&mut self) -> Counts {
+        let consumer = self.consumer();
+        self.run_as(consumer).await
+    }
+
+    async fn run_as(&mut self, consumer: Consumer) -> Counts {
+        self.harness.start(consumer);
+        self.harness.quiet().await.unwrap();
+        self.harness.counts("delivery")
+    }
+
+    fn handled(&self) -> Vec<String> {
+        self.done.0.lock().unwrap().1.clone()
+    }
+
+    /// How often an order came.
+    fn times(&self, order_id: &str) -> u32 {
+        self.done.0.lock().unwrap().0.get(order_id).copied().unwrap_or_default()
+    }
+
+    /// Puts a body into what the service reads, past all publishers and filters.
+    async fn put(&self, number: usize, body: &str) {
+        let config = self.harness.sim().sdk_config();
+        let Some(kind) = self.kind() else {
+            let client = aws_sdk_kinesis::Client::new(&config);
+            let request = client.put_record().stream_name(self.bindings.topic_name("orders"));
+            let request = request.partition_key(format!("key-{number}"));
+            request.data(Blob::new(body)).send().await.unwrap();
+            return;
+        };
+        let client = aws_sdk_sqs::Client::new(&config);
+        let name = self.bindings.queue_name("delivery", kind);
+        let url = client.get_queue_url().queue_name(name).send().await.unwrap().queue_url;
+        let mut request = client.send_message().set_queue_url(url).message_body(body);
+        if kind == Kind::Fifo {
+            let (group, id) = (format!("group-{number}"), format!("id-{number}"));
+            request = request.message_group_id(group).message_deduplication_id(id);
+        }
+        request.send().await.unwrap();
+    }
+
+    /// The reasons in the dead-letter queue, sorted.
+    fn reasons(&self) -> Vec<String> {
+        let kind = self.kind().unwrap_or(Kind::Standard);
+        let name = self.bindings.dead_letter_queue_name("delivery", kind);
+        let letters = self.harness.sim().messages(&name);
+        let reason = |name| letters.iter().map(move |letter| letter.attribute(name));
+        let mut reasons: Vec<String> =
+            reason("dead-letter-reason").map(|reason| reason.unwrap().into()).collect();
+        reasons.sort();
+        reasons
+    }
+
+    /// Of the queue; none if it is a stream.
+    fn kind(&self) -> Option<Kind> {
+        match self.binding {
+            Binding::Sns(kind) => Some(kind),
+            _ => None,
+        }
+    }
+}
+
+fn envelope(tag: &str, order_id: &str) -> Value {
+    json!({
+        "specversion": "1.0", "id": format!("{order_id}-id"), "source": "orders", "type": tag,
+        "data": { "customer": "c", "order_id": order_id },
+    })
+}
+
+async fn what_a_handler_returns_is_published(mut ground: Ground) {
+    ground.emit(&["a", "b", "c"].map(order)).await;
+    let counts = ground.run().await;
+    assert_eq!((counts.handled, counts.retried), (3, 0));
+    let started = ground.harness.published::<DeliveryStarted>();
+    let mut started: Vec<_> = started.into_iter().map(|event| event.order_id).collect();
+    started.sort();
+    assert_eq!(started, ["a", "b", "c"]);
+}
+
+async fn what_failed_comes_again_until_it_succeeds(mut ground: Ground) {
+    ground.emit(&["busy", "busy-2"].map(order)).await;
+    let counts = ground.run().await;
+    assert_eq!((ground.times("busy"), ground.times("busy-2")), (3, 3));
+    assert_eq!((counts.handled, counts.retried), (2, 4));
+    assert!(ground.reasons().is_empty());
+}
+
+async fn what_panicked_comes_again(mut ground: Ground) {
+    ground.emit(&["panic"].map(order)).await;
+    let counts = ground.run().await;
+    assert_eq!((counts.handled, counts.retried), (1, 1));
+}
+
+async fn a_reject_is_in_the_dead_letter_queue_with_its_reason(mut ground: Ground) {
+    ground.emit(&["nowhere"].map(order)).await;
+    let counts = ground.run().await;
+    assert_eq!((counts.handled, counts.retried), (0, 0));
+    assert_eq!(counts.dead_letters, ["rejected: no address"]);
+    assert_eq!(ground.reasons(), ["rejected: no address"]);
+    assert_eq!(ground.times("nowhere"), 1);
+}
+
+async fn an_unknown_version_is_in_the_dead_letter_queue(mut ground: Ground) {
+    let unknown = "shop.orders.OrderPlaced.v2";
+    ground.put(1, &envelope(unknown, "a").to_string()).await;
+    ground.put(2, &envelope(OrderPlaced::TAG, "b").to_string()).await;
+    ground.run().await;
+    assert_eq!(ground.handled(), ["b"]);
+    let known = OrderPlaced::TAG;
+    assert_eq!(
+        ground.reasons(),
+        [format!("unknown type tag `{unknown}`: only {known} is handled")]
+    );
+}
+
+async fn what_is_no_event_is_in_the_dead_letter_queue(mut ground: Ground) {
+    let mut misfit = envelope(OrderPlaced::TAG, "a");
+    misfit["data"] = json!({ "customer": 7 });
+    for (number, body) in ["{", "no event", &misfit.to_string()].into_iter().enumerate() {
+        ground.put(number, body).await;
+    }
+    ground.run().await;
+    let reasons = ground.reasons();
+    assert_eq!(reasons.len(), 3);
+    assert!(reasons.iter().all(|reason| reason.starts_with("undecodable")), "{reasons:?}");
+}
+
+async fn poison_does_not_take_its_neighbours_along(mut ground: Ground) {
+    ground.emit(&["a", "nowhere", "b"].map(order)).await;
+    ground.put(1, "{").await;
+    ground.emit(&["c", "panic", "d"].map(order)).await;
+    let consumer = ground.consumer().idempotency(MemoryIdempotencyStore::default());
+    ground.run_as(consumer).await;
+    let mut handled = ground.handled();
+    handled.sort();
+    assert_eq!(handled, ["a", "b", "c", "d", "panic"]);
+    for neighbour in ["a", "b", "c", "d"] {
+        assert_eq!(ground.times(neighbour), 1, "{neighbour}");
+    }
+    assert_eq!(ground.reasons().len(), 2);
+}
+
+async fn events_of_one_key_stay_in_order_across_failures(mut ground: Ground) {
+    let of = |customer: &str, order_id: &str| OrderPlaced {
+        customer: customer.into(),
+        order_id: order_id.into(),
+    };
+    let orders = ["busy-1", "2", "panic-3", "busy-4", "5"];
+    let others = ["x1", "x2", "x3"];
+    let orders: Vec<_> = orders.iter().map(|id| of("one", id)).collect();
+    let others: Vec<_> = others.iter().map(|id| of("other", id)).collect();
+    ground.emit(&orders).await;
+    ground.emit(&others).await;
+    let consumer = ground.consumer().idempotency(MemoryIdempotencyStore::default());
+    ground.run_as(consumer).await;
+    let (others, ones): (Vec<_>, Vec<_>) =
+        ground.handled().into_iter().partition(|id| id.starts_with('x'));
+    assert_eq!(ones, ["busy-1", "2", "panic-3", "busy-4", "5"]);
+    assert_eq!(others, ["x1", "x2", "x3"]);
+}
+
+async fn what_comes_twice_is_handled_once(mut ground: Ground) {
+    let body = envelope(OrderPlaced::TAG, "a").to_string();
+    ground.put(1, &body).await;
+    ground.put(2, &body).await;
+    let consumer = ground.consumer().idempotency(MemoryIdempotencyStore::default());
+    let counts = ground.run_as(consumer).await;
+    assert_eq!((counts.handled, counts.duplicates), (1, 1));
+    assert_eq!(ground.handled(), ["a"]);
+}
+
+async fn a_service_goes_on_where_it_was_stopped(mut ground: Ground) {
+    ground.emit(&["a"].map(order)).await;
+    ground.run().await;
+    ground.harness.stop("delivery").await.unwrap();
+    ground.emit(&["b"].map(order)).await;
+    ground.harness.quiet().await.unwrap();
+    assert_eq!(ground.handled(), ["a"], "nobody waits for who is stopped");
+    ground.run().await;
+    assert_eq!(ground.handled(), ["a", "b"]);
+}
