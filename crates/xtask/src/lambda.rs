@@ -43,14 +43,19 @@ pub(crate) struct Build {
 pub(crate) fn build(build: &Build) -> Result<bool> {
     let all = FUNCTIONS.map(String::from);
     let names = if build.names.is_empty() { &all[..] } else { &build.names };
-    let compiled = if build.local {
-        compile::for_this_machine(names)?
+    if build.local {
+        compile::for_this_machine(names)?;
     } else {
-        compile::for_aws(names, build.architecture)?
-    };
+        compile::for_aws(names, build.architecture)?;
+    }
     let mut small = true;
     for name in names {
-        let bootstrap = place_function(&compiled, name)?;
+        let program = if build.local {
+            compile::program_for_this_machine(name)
+        } else {
+            compile::program_for_aws(name)
+        };
+        let bootstrap = place_function(name, &program)?;
         if build.local && !build.zip {
             println!("{name:<14} {}", bootstrap.display());
             continue;
@@ -69,7 +74,7 @@ pub(crate) fn build(build: &Build) -> Result<bool> {
 /// Puts the functions where LocalStack runs them from that a build of all tests has made anyway.
 pub(crate) fn place_tested() -> Result<()> {
     for name in FUNCTIONS {
-        place_function(&root().join("target/debug"), name)?;
+        place_function(name, &compile::program_for_this_machine(name))?;
     }
     Ok(())
 }
@@ -78,12 +83,12 @@ fn folder(name: &str) -> PathBuf {
     root().join("target/lambda").join(name)
 }
 
-/// Puts one of the functions in `compiled` in its folder.
-fn place_function(compiled: &Path, name: &str) -> Result<PathBuf> {
+/// Puts the program of a function in its folder.
+fn place_function(name: &str, program: &Path) -> Result<PathBuf> {
     let folder = folder(name);
     fs::create_dir_all(&folder)?;
     let bootstrap = folder.join("bootstrap");
-    place(&compiled.join(format!("lambda-{name}")), &bootstrap)?;
+    place(program, &bootstrap)?;
     Ok(bootstrap)
 }
 

@@ -32,14 +32,18 @@ impl Architecture {
 /// The C library of Amazon Linux 2023.
 const GLIBC: &str = "2.34";
 
-/// Builds functions in the dev profile; gives the folder that they are in.
-pub(super) fn for_this_machine(names: &[String]) -> Result<PathBuf> {
-    run(select(&mut cargo(&["build"]), names))?;
-    Ok(root().join("target/debug"))
+/// Builds functions in the dev profile.
+pub(super) fn for_this_machine(names: &[String]) -> Result<()> {
+    run(select(&mut cargo(&["build"]), names))
 }
 
-/// Builds functions as small as they can be; gives the folder that they are in.
-pub(super) fn for_aws(names: &[String], architecture: Architecture) -> Result<PathBuf> {
+/// Where the dev profile's program of a function is.
+pub(super) fn program_for_this_machine(name: &str) -> PathBuf {
+    root().join("target/debug").join(format!("lambda-{name}"))
+}
+
+/// Builds functions as small as they can be.
+pub(super) fn for_aws(names: &[String], architecture: Architecture) -> Result<()> {
     let target = architecture.target();
     let tools = tools::Tools::installed(&root())?;
     tools::target(target)?;
@@ -48,12 +52,21 @@ pub(super) fn for_aws(names: &[String], architecture: Architecture) -> Result<Pa
     let mut command = tools.cargo_lambda();
     command
         .args(["lambda", "build", "--disable-optimizations", "--profile", PROFILE])
-        .args(["--no-default-features", "--target", &format!("{target}.{GLIBC}")])
+        .args(["--no-default-features", "--features", "quiet"])
+        .args(["--target", &format!("{target}.{GLIBC}")])
         .arg("--lambda-dir")
-        .arg(root().join("target/cargo-lambda/built"))
+        .arg(built_for_aws())
         .current_dir(root());
-    run(select(&mut command, names))?;
-    Ok(root().join("target").join(target).join(PROFILE))
+    run(select(&mut command, names))
+}
+
+/// Where the program of a function for AWS is: cargo lambda moves it there.
+pub(super) fn program_for_aws(name: &str) -> PathBuf {
+    built_for_aws().join(format!("lambda-{name}")).join("bootstrap")
+}
+
+fn built_for_aws() -> PathBuf {
+    root().join("target/cargo-lambda/built")
 }
 
 /// The profile in the workspace's Cargo.toml.
