@@ -10,8 +10,8 @@ use fanfare::{aws, sim::Sim};
 use tokio::net::TcpListener;
 
 use crate::{
-    database::Sql, ground::Ground, journal::note, service::SERVICES, shop::Shop, topology::OrdersOn,
-    verdict,
+    database::Sql, ground::Ground, journal::note, service::SERVICES, shop::Shop,
+    topology::OrdersOn, verdict,
 };
 use process::Process;
 
@@ -114,7 +114,8 @@ impl Chaos {
         ));
         placing.done().await?;
 
-        let verdict = verdict::reached::<D>(&shop.home, NAME, self.orders, Duration::from_secs(60)).await?;
+        let verdict =
+            verdict::reached::<D>(&shop.home, NAME, self.orders, Duration::from_secs(60)).await?;
         // What the killed had taken, and handled but not settled, comes again: let it.
         tokio::time::sleep(Duration::from_secs(VISIBILITY + 1)).await;
         let last = verdict::of::<D>(&shop.home, NAME, self.orders).await?;

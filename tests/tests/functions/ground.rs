@@ -63,8 +63,7 @@ impl Ground {
         sqlx::raw_sql(trial::TABLES).execute(&pool).await?;
 
         let stage = format!("t{}-{name}", std::process::id());
-        let topology =
-            Topology::new(&stage).topic("orders", binding).service(&trial::router());
+        let topology = Topology::new(&stage).topic("orders", binding).service(&trial::router());
         let kind = match binding {
             Binding::Sns(kind) => kind,
             Binding::Kinesis(_) => Kind::Standard,

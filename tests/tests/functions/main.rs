@@ -123,11 +123,13 @@ async fn what_does_not_start_loses_nothing(name: &str, binding: impl Into<Bindin
 }
 
 #[tokio::test]
-async fn a_release_that_does_not_start_loses_nothing_of_a_queue_and_the_next_goes_on() -> Result<()> {
+async fn a_release_that_does_not_start_loses_nothing_of_a_queue_and_the_next_goes_on() -> Result<()>
+{
     what_does_not_start_loses_nothing("release-standard", Kind::Standard).await
 }
 
 #[tokio::test]
-async fn a_release_that_does_not_start_loses_nothing_of_a_stream_and_the_next_goes_on() -> Result<()> {
+async fn a_release_that_does_not_start_loses_nothing_of_a_stream_and_the_next_goes_on() -> Result<()>
+{
     what_does_not_start_loses_nothing("release-kinesis", Kinesis::shards(2)).await
 }
