@@ -6,7 +6,7 @@
 //! | handle what one reads from streams | [`kinesis`] |
 //! | handle what a topic sends to the function itself | [`sns`] |
 //! | handle whichever of them comes | [`any`] |
-//! | do something on a schedule, or when invoked: drain an outbox, migrate | [`task`] |
+//! | do something on a schedule, or when invoked: drain an outbox, migrate | [`task()`] |
 //! | build clients once, and run | [`init`], [`run`] |
 //!
 //! ```no_run

@@ -18,7 +18,7 @@ use crate::{Deadline, Error, trace::traceparent};
 /// What a task does.
 type Work = Arc<dyn Fn(Deadline) -> BoxFuture<'static, Result<Value, Error>> + Send + Sync>;
 
-/// A function that does the same whatever event it is invoked with; made by [`task`].
+/// A function that does the same whatever event it is invoked with; made by [`task()`].
 #[derive(Clone)]
 pub struct Task {
     work: Work,

@@ -86,7 +86,13 @@ fn order(order_id: &str) -> OrderPlaced {
 
 /// What the handler has done: how often each order came, and those that it handled, in order.
 #[derive(Clone, Default)]
-struct Done(Arc<Mutex<(BTreeMap<String, u32>, Vec<String>)>>);
+struct Done(Arc<Mutex<Seen>>);
+
+#[derive(Default)]
+struct Seen {
+    times: BTreeMap<String, u32>,
+    handled: Vec<String>,
+}
 
 async fn deliver(
     done: Done,
@@ -94,8 +100,8 @@ async fn deliver(
 ) -> Result<impl IntoEvents, HandlerError> {
     let order_id = order.event.order_id;
     let times = {
-        let (times, _) = &mut *done.0.lock().unwrap();
-        let times = times.entry(order_id.clone()).or_default();
+        let mut seen = done.0.lock().unwrap();
+        let times = seen.times.entry(order_id.clone()).or_default();
         *times += 1;
         *times
     };
@@ -105,7 +111,7 @@ async fn deliver(
         "nowhere" => return Err(HandlerError::reject("no address")),
         _ => {}
     }
-    done.0.lock().unwrap().1.push(order_id.clone());
+    done.0.lock().unwrap().handled.push(order_id.clone());
     Ok(DeliveryStarted { order_id })
 }
 
@@ -154,12 +160,12 @@ impl Ground {
     }
 
     fn handled(&self) -> Vec<String> {
-        self.done.0.lock().unwrap().1.clone()
+        self.done.0.lock().unwrap().handled.clone()
     }
 
     /// How often an order came.
     fn times(&self, order_id: &str) -> u32 {
-        self.done.0.lock().unwrap().0.get(order_id).copied().unwrap_or_default()
+        self.done.0.lock().unwrap().times.get(order_id).copied().unwrap_or_default()
     }
 
     /// Puts a body into what the service reads, past all publishers and filters.

@@ -28,8 +28,7 @@ async fn through<T: Serialize + DeserializeOwned>(event: Value) -> Vec<RawDelive
     let function = any(World::default().consumer()).dead_letters(kept.clone());
     let response = invoke(&function, serde_json::to_value(oracle).unwrap()).await.unwrap();
     assert_eq!(response, failures(&[]));
-    let kept = kept.0.lock().unwrap().clone();
-    kept
+    std::mem::take(&mut *kept.0.lock().unwrap())
 }
 
 fn attributes() -> BTreeMap<String, Attribute> {
