@@ -27,7 +27,19 @@ pub(crate) async fn handle(
         metadata.request_id = Some(context.request_id.clone());
         metadata.traceparent = metadata.traceparent.take().or_else(|| trace.clone());
     }
+    let mut records = Vec::new();
+    if origin == Origin::Kinesis {
+        for RawDelivery { metadata, .. } in &mut deliveries {
+            metadata.attempt = host.attempts.next(&metadata.message_id);
+            records.push(metadata.message_id.clone());
+        }
+    }
     let outcomes = process(host, origin, deliveries, deadline).await;
+    for (record, outcome) in records.iter().zip(&outcomes) {
+        if let Some(outcome) = outcome {
+            host.attempts.settle(record, outcome);
+        }
+    }
     // What has no outcome is given back at once, as a worker does.
     let failed = outcomes.iter().enumerate().filter_map(|(place, outcome)| {
         match outcome.as_ref().map(Outcome::disposition) {

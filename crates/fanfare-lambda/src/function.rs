@@ -15,7 +15,9 @@ use tower::Service;
 use tracing::Instrument;
 
 use crate::{
-    Deadline, Error, Event, InvocationError, Response, batch,
+    Deadline, Error, Event, InvocationError, Response,
+    attempts::Attempts,
+    batch,
     reported::Reported,
     source::{self, Any, Kinesis, Sns, Source, Sqs},
 };
@@ -48,6 +50,7 @@ pub(crate) struct Host {
     pub(crate) dead_letters: Arc<dyn DynDeadLetters>,
     pub(crate) redelivery: Option<Arc<dyn DynRedelivery>>,
     pub(crate) after: Option<After>,
+    pub(crate) attempts: Arc<Attempts>,
 }
 
 /// A function that handles messages of queues, for an event source mapping with
@@ -67,10 +70,11 @@ pub fn sqs(consumer: impl Into<Consumer>) -> Function<Sqs> {
 /// behind it comes again, so give the consumer an inbox or an idempotency store. Events of families
 /// that nobody here handles are let go, as a stream brings every event of its topic.
 ///
-/// Lambda does not say how often it has tried: [`Metadata::attempt`](fanfare_core::Metadata::attempt)
-/// is always 1, and [`Consumer::max_attempts`] does not end it. Always set the mapping's
-/// `MaximumRetryAttempts` or `MaximumRecordAgeInSeconds`, or a record that fails for ever stops its
-/// shard until it leaves the stream.
+/// Lambda does not say how often it has tried, so failures are counted here, in memory:
+/// [`Metadata::attempt`](fanfare_core::Metadata::attempt) is how often this process has tried the record,
+/// and [`Consumer::max_attempts`] ends it, with its reason, where one process sees it so often. Another
+/// process counts anew. Always set the mapping's `MaximumRetryAttempts` or `MaximumRecordAgeInSeconds`
+/// too, or a record that ends every process stops its shard until it leaves the stream.
 ///
 /// An aggregate that was packed before its stream was resharded may be in a shard that does not own
 /// all of its events. fanfare's stream worker leaves those out, because its producer sends them again;
@@ -107,6 +111,7 @@ impl<S> Function<S> {
             dead_letters: Arc::new(Reported),
             redelivery: None,
             after: None,
+            attempts: Arc::default(),
         };
         Function { host: Arc::new(host), source: PhantomData }
     }

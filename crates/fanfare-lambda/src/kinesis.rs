@@ -31,7 +31,7 @@ pub(crate) fn read(place: usize, record: Record, batch: &mut Batch) -> Result<()
     let key = came.partition_key.unwrap_or_else(|| sequence_number.clone());
     let sent_at = came.approximate_arrival_timestamp.and_then(timestamp);
     let mut push = |message_id: String, key: &str, content: Content<'_>| {
-        // Lambda does not say how often it has tried.
+        // Lambda does not say how often it has tried: the batch counts.
         let mut metadata = Metadata::new(message_id, 1).in_group(key);
         metadata.sent_at = sent_at;
         batch.deliveries.push(content.delivery(metadata));

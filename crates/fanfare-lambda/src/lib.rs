@@ -49,6 +49,7 @@
 //! 200 ms and no more than a second, are abandoned. What has no outcome then is reported as failed: one
 //! slow handler does not take its neighbours' results along.
 
+mod attempts;
 mod base64;
 mod batch;
 mod deadline;

@@ -130,3 +130,29 @@ async fn a_consumer_of_nothing_is_not_ready() {
     let ready = tower::ServiceExt::ready(&mut function).await;
     assert!(matches!(ready, Err(InvocationError::Consumer(_))));
 }
+
+#[tokio::test(start_paused = true)]
+async fn attempts_are_counted_by_the_function_itself_and_end() {
+    let world = World::default();
+    let function = kinesis(world.consumer().max_attempts(3)).dead_letters(world.clone());
+    let batch =
+        || event([order("1", "k1", "fail-1"), order("2", "k1", "a"), order("3", "k2", "b")]);
+    for _ in 0..2 {
+        let response = invoke(&function, batch()).await.unwrap();
+        assert_eq!(response, failures(&["1"]));
+    }
+    // The third failure is the last: it is parked, and its key goes on.
+    assert_eq!(invoke(&function, batch()).await.unwrap(), failures(&[]));
+    assert_eq!(world.letters().len(), 1);
+    let attempts_of = |number: &str| {
+        let metadata = world.metadata().into_iter();
+        let of_record = metadata.filter(|metadata| metadata.message_id.ends_with(number));
+        of_record.map(|metadata| metadata.attempt).collect::<Vec<_>>()
+    };
+    assert_eq!(attempts_of("/1"), [1, 2, 3]);
+    assert_eq!(attempts_of("/2"), [1], "what was not begun was no attempt");
+    assert_eq!(attempts_of("/3"), [1, 1, 1], "what was handled is not counted");
+    // What was settled is forgotten.
+    invoke(&function, batch()).await.unwrap();
+    assert_eq!(attempts_of("/1"), [1, 2, 3, 1]);
+}
