@@ -1,5 +1,5 @@
 //! What a handler may rely on, whoever runs it: each case on workers and on Lambda, with its events on a
-//! standard topic, a FIFO topic and a stream.
+//! standard topic, a FIFO topic and a stream, aggregated or not.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -42,16 +42,16 @@ macro_rules! cases {
 }
 
 cases! {
-    what_a_handler_returns_is_published: standard fifo stream;
-    what_failed_comes_again_until_it_succeeds: standard fifo stream;
-    what_panicked_comes_again: standard fifo stream;
-    a_reject_is_in_the_dead_letter_queue_with_its_reason: standard fifo stream;
-    an_unknown_version_is_in_the_dead_letter_queue: standard fifo stream;
-    what_is_no_event_is_in_the_dead_letter_queue: standard fifo stream;
-    poison_does_not_take_its_neighbours_along: standard fifo stream;
-    events_of_one_key_stay_in_order_across_failures: fifo stream;
-    what_comes_twice_is_handled_once: standard fifo stream;
-    a_service_goes_on_where_it_was_stopped: standard fifo stream;
+    what_a_handler_returns_is_published: standard fifo stream aggregated;
+    what_failed_comes_again_until_it_succeeds: standard fifo stream aggregated;
+    what_panicked_comes_again: standard fifo stream aggregated;
+    a_reject_is_in_the_dead_letter_queue_with_its_reason: standard fifo stream aggregated;
+    an_unknown_version_is_in_the_dead_letter_queue: standard fifo stream aggregated;
+    what_is_no_event_is_in_the_dead_letter_queue: standard fifo stream aggregated;
+    poison_does_not_take_its_neighbours_along: standard fifo stream aggregated;
+    events_of_one_key_stay_in_order_across_failures: fifo stream aggregated;
+    what_comes_twice_is_handled_once: standard fifo stream aggregated;
+    a_service_goes_on_where_it_was_stopped: standard fifo stream aggregated;
 }
 
 fn standard() -> Binding {
@@ -64,6 +64,10 @@ fn fifo() -> Binding {
 
 fn stream() -> Binding {
     Kinesis::shards(2).into()
+}
+
+fn aggregated() -> Binding {
+    Kinesis::shards(2).aggregated().into()
 }
 
 #[derive(Clone, Event, Serialize, Deserialize)]
