@@ -17,29 +17,18 @@ use crate::{
 /// Handles a batch within the time that the invocation has.
 pub(crate) async fn handle(
     host: &Host,
-    batch: Batch,
+    mut batch: Batch,
     context: &Context,
     deadline: Deadline,
 ) -> Result<Response, InvocationError> {
+    let came = (batch.origin == Origin::Kinesis).then(|| host.memory.recall(&mut batch));
     let Batch { origin, mut deliveries, identifiers, receipts } = batch;
     let trace = context.xray_trace_id.as_deref().and_then(traceparent);
     for RawDelivery { metadata, .. } in &mut deliveries {
         metadata.request_id = Some(context.request_id.clone());
         metadata.traceparent = metadata.traceparent.take().or_else(|| trace.clone());
     }
-    let mut records = Vec::new();
-    if origin == Origin::Kinesis {
-        for RawDelivery { metadata, .. } in &mut deliveries {
-            metadata.attempt = host.attempts.next(&metadata.message_id);
-            records.push(metadata.message_id.clone());
-        }
-    }
     let outcomes = process(host, origin, deliveries, deadline).await;
-    for (record, outcome) in records.iter().zip(&outcomes) {
-        if let Some(outcome) = outcome {
-            host.attempts.settle(record, outcome);
-        }
-    }
     // What has no outcome is given back at once, as a worker does.
     let failed = outcomes.iter().enumerate().filter_map(|(place, outcome)| {
         match outcome.as_ref().map(Outcome::disposition) {
@@ -56,7 +45,11 @@ pub(crate) async fn handle(
     let mut identifiers = failed.iter().filter_map(|&(place, _)| identifiers.get(place));
     match origin {
         Origin::Sqs => Ok(Response::failed(identifiers.cloned())),
-        Origin::Kinesis => Ok(Response::failed(kinesis::lowest(identifiers).cloned())),
+        Origin::Kinesis => {
+            let lowest = kinesis::lowest(identifiers);
+            came.iter().for_each(|came| host.memory.settle(came, &outcomes, lowest));
+            Ok(Response::failed(lowest.cloned()))
+        }
         Origin::Sns if identifiers.next().is_none() => Ok(Response::default()),
         Origin::Sns => {
             Err(InvocationError::NotHandled { failed: failed.len(), total: outcomes.len() })

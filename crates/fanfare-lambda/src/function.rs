@@ -15,9 +15,8 @@ use tower::Service;
 use tracing::Instrument;
 
 use crate::{
-    Deadline, Error, Event, InvocationError, Response,
-    attempts::Attempts,
-    batch,
+    Deadline, Error, Event, InvocationError, Response, batch,
+    memory::Memory,
     reported::Reported,
     source::{self, Any, Kinesis, Sns, Source, Sqs},
 };
@@ -50,7 +49,7 @@ pub(crate) struct Host {
     pub(crate) dead_letters: Arc<dyn DynDeadLetters>,
     pub(crate) redelivery: Option<Arc<dyn DynRedelivery>>,
     pub(crate) after: Option<After>,
-    pub(crate) attempts: Arc<Attempts>,
+    pub(crate) memory: Arc<Memory>,
 }
 
 /// A function that handles messages of queues, for an event source mapping with
@@ -67,8 +66,9 @@ pub fn sqs(consumer: impl Into<Consumer>) -> Function<Sqs> {
 /// Producer Library are taken apart.
 ///
 /// Lambda takes one place to go on from: the first record that was not handled. What was handled
-/// behind it comes again, so give the consumer an inbox or an idempotency store. Events of families
-/// that nobody here handles are let go, as a stream brings every event of its topic.
+/// behind it comes again, and is passed over by the process that handled it, but not by another: so give
+/// the consumer an inbox or an idempotency store. Events of families that nobody here handles are let go,
+/// as a stream brings every event of its topic.
 ///
 /// Lambda does not say how often it has tried, so failures are counted here, in memory:
 /// [`Metadata::attempt`](fanfare_core::Metadata::attempt) is how often this process has tried the record,
@@ -111,7 +111,7 @@ impl<S> Function<S> {
             dead_letters: Arc::new(Reported),
             redelivery: None,
             after: None,
-            attempts: Arc::default(),
+            memory: Arc::default(),
         };
         Function { host: Arc::new(host), source: PhantomData }
     }

@@ -97,7 +97,12 @@ impl Content<'_> {
     }
 }
 
-/// The lowest of sequence numbers: decimal numbers without leading zeroes, too long for an integer.
+/// The lowest of sequence numbers.
 pub(crate) fn lowest<'a>(numbers: impl Iterator<Item = &'a String>) -> Option<&'a String> {
-    numbers.min_by_key(|number| (number.len(), number.as_str()))
+    numbers.min_by_key(|number| order(number))
+}
+
+/// Sequence numbers are ordered by this: decimal numbers without leading zeroes, too long for an integer.
+pub(crate) fn order(number: &str) -> (usize, &str) {
+    (number.len(), number)
 }

@@ -49,7 +49,6 @@
 //! 200 ms and no more than a second, are abandoned. What has no outcome then is reported as failed: one
 //! slow handler does not take its neighbours' results along.
 
-mod attempts;
 mod base64;
 mod batch;
 mod deadline;
@@ -58,6 +57,7 @@ mod event;
 mod function;
 mod init;
 mod kinesis;
+mod memory;
 mod reported;
 mod response;
 mod sns;

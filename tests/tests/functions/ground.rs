@@ -28,7 +28,7 @@ use sqlx::PgPool;
 use crate::stack::Stack;
 
 /// How long anything may take; far more than it needs.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 const POLL: Duration = Duration::from_millis(100);
 

@@ -132,6 +132,25 @@ async fn a_consumer_of_nothing_is_not_ready() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_parked_behind_a_failure_is_not_parked_again() {
+    let world = World::default();
+    let function = kinesis(world.consumer()).dead_letters(world.clone());
+    let batch = || {
+        let mut aggregator = Aggregator::new();
+        for (key, order_id) in [("k1", "fail-1"), ("k2", "reject"), ("k3", "a")] {
+            aggregator.add(key, None, placed(order_id).to_string().as_bytes());
+        }
+        let aggregate = record("1", "k1", &aggregator.finish().unwrap().data);
+        event([aggregate, order("2", "k2", "reject"), order("3", "k4", "b")])
+    };
+    for _ in 0..3 {
+        assert_eq!(invoke(&function, batch()).await.unwrap(), failures(&["1"]));
+    }
+    assert_eq!(world.letters().len(), 2);
+    assert_eq!(world.done(), ["a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn attempts_are_counted_by_the_function_itself_and_end() {
     let world = World::default();
     let function = kinesis(world.consumer().max_attempts(3)).dead_letters(world.clone());
@@ -151,8 +170,9 @@ async fn attempts_are_counted_by_the_function_itself_and_end() {
     };
     assert_eq!(attempts_of("/1"), [1, 2, 3]);
     assert_eq!(attempts_of("/2"), [1], "what was not begun was no attempt");
-    assert_eq!(attempts_of("/3"), [1, 1, 1], "what was handled is not counted");
-    // What was settled is forgotten.
+    assert_eq!(attempts_of("/3"), [1], "what was handled is passed over");
+    // What will not come again is forgotten.
     invoke(&function, batch()).await.unwrap();
     assert_eq!(attempts_of("/1"), [1, 2, 3, 1]);
+    assert_eq!(attempts_of("/3"), [1, 1]);
 }
