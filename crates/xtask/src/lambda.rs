@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::builder::PossibleValuesParser;
 
+use self::archive::Effort;
 use crate::root;
 
 /// The functions, each the binary `lambda-…` of the package `shop`.
@@ -61,7 +62,8 @@ pub(crate) fn build(build: &Build) -> Result<bool> {
             continue;
         }
         let zip = folder(name).with_extension("zip");
-        let size = archive::write(&bootstrap, &zip)?;
+        let effort = if build.local { Effort::Fast } else { Effort::Best };
+        let size = archive::write(&bootstrap, &zip, effort)?;
         println!("{name:<14} {size:>9} bytes  {}", zip.display());
         if !build.local && size > LIMIT {
             eprintln!("error: {} has {size} bytes, and may have {LIMIT}", zip.display());
