@@ -23,9 +23,8 @@ use fanfare_testkit::{
     postgres::{Postgres, TestDatabase},
 };
 use fanfare_tests::trial::{self, Ordered};
+use shop::infra::Stack;
 use sqlx::PgPool;
-
-use crate::stack::Stack;
 
 /// How long anything may take; far more than it needs.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -83,19 +82,17 @@ impl Ground {
             database,
             pool,
         };
-        let template = ground.deployment.cloudformation()?.body();
-        let code = ground.code("1")?;
-        ground.stack.create(&template, &ground.parameters(&code)).await?;
+        ground.release("1").await?;
         // LocalStack's Kinesis repeats a record of the second in which its shard was made.
         tokio::time::sleep(Duration::from_secs(1)).await;
         Ok(Some(ground))
     }
 
-    /// Deploys another release of the function; `broken` does not start.
+    /// Deploys a release of the function; `broken` does not start.
     pub(crate) async fn release(&self, release: &str) -> Result<()> {
-        let template = self.deployment.cloudformation()?.body();
-        let code = self.code(release)?;
-        self.stack.update(&template, &self.parameters(&code)).await
+        let parameters = self.parameters(self.code(release)?);
+        self.stack.put(&self.deployment.cloudformation()?, &parameters).await?;
+        Ok(())
     }
 
     /// A folder with the function's code for that release.
@@ -112,15 +109,15 @@ impl Ground {
         Ok(format!("{}/", code.display()))
     }
 
-    fn parameters<'a>(&'a self, code: &'a str) -> [(&'static str, &'a str); 5] {
+    fn parameters(&self, code: String) -> [(&'static str, String); 5] {
         let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
         [
-            ("CodeBucket", "hot-reload"),
+            ("CodeBucket", "hot-reload".into()),
             ("CodePrefix", code),
             // An empty one would be the default to LocalStack.
-            ("CodeSuffix", "/"),
-            ("Architecture", architecture),
-            ("DatabaseUrl", self.database.url()),
+            ("CodeSuffix", "/".into()),
+            ("Architecture", architecture.into()),
+            ("DatabaseUrl", self.database.url().into()),
         ]
     }
 

@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod ground;
-mod stack;
 
 use anyhow::{Result, ensure};
 use fanfare::topology::{Binding, Kind, Kinesis};
