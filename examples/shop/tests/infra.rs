@@ -39,6 +39,31 @@ fn templates_are_exported_to_any_folder_and_linted() {
     assert!(text.contains("nothing is wrong"), "{text}");
 }
 
+/// What a function's role lets it publish.
+fn publishes(template: &serde_json::Value, role: &str) -> Vec<serde_json::Value> {
+    let policy = &template["Resources"][role]["Properties"]["Policies"][0]["PolicyDocument"];
+    let statements = policy["Statement"].as_array().unwrap().iter();
+    let publishing = |statement: &&serde_json::Value| {
+        let actions = statement["Action"].to_string();
+        actions.contains("sns:Publish") || actions.contains("kinesis:PutRecord")
+    };
+    statements.filter(publishing).cloned().collect()
+}
+
+#[test]
+fn who_records_events_may_publish_what_its_relay_may() {
+    for orders in [OrdersOn::Sns, OrdersOn::Kinesis] {
+        let template = deployment("shop", orders).cloudformation().unwrap();
+        for service in ["Orders", "Products", "Delivery"] {
+            let of_relay = publishes(template.value(), &format!("{service}RelayFunctionRole"));
+            let of_consumer = publishes(template.value(), &format!("{service}FunctionRole"));
+            assert!(!of_relay.is_empty());
+            assert_eq!(of_relay, of_consumer, "{service}");
+        }
+        assert_eq!(publishes(template.value(), "RecommendationFunctionRole"), []);
+    }
+}
+
 #[test]
 fn nothing_is_wrong_with_the_shop() {
     for orders in [OrdersOn::Sns, OrdersOn::Kinesis] {

@@ -23,9 +23,12 @@ pub fn deployment(system: &str, orders: OrdersOn) -> Deployment {
         .environment("SHOP_SYSTEM", system)
         .environment("SHOP_ORDERS_ON", orders.to_string());
     let function = |code: &str| Function::new(code).database();
-    let deployment = SERVICES
-        .iter()
-        .fold(deployment, |deployment, service| deployment.function(*service, function(service)));
+    let deployment = SERVICES.iter().fold(deployment, |deployment, service| {
+        let consumer = function(service);
+        // After each batch, so that what follows need not wait for the relay.
+        let records = RELAYED.contains(service);
+        deployment.function(*service, if records { consumer.drains_outbox() } else { consumer })
+    });
     let deployment = RELAYED.iter().fold(deployment, |deployment, service| {
         // A minute, after which the next is started.
         let relay = function("relay").environment("SHOP_SERVICE", *service);
