@@ -1,7 +1,9 @@
-//! fanfare beside its peers: outboxes on one PostgreSQL, and producers and consumers of one stream.
+//! fanfare beside its peers: outboxes on one PostgreSQL, producers and consumers of one stream, and
+//! Lambda functions.
 
 mod event;
 mod figures;
+mod functions;
 mod machine;
 mod outbox;
 mod streams;
@@ -16,7 +18,8 @@ use crate::machine::Machine;
 /// The share of all processors that others may use on a machine that is measured for others to read.
 const QUIET: f64 = 0.1;
 
-/// Compares fanfare with its peers; writes docs/benchmarks.md and docs/benchmarks-kinesis.md.
+/// Compares fanfare with its peers; writes docs/benchmarks.md, docs/benchmarks-kinesis.md and
+/// docs/benchmarks-functions.md.
 #[derive(Parser)]
 struct Arguments {
     /// What to compare; everything if it is left out
@@ -35,6 +38,8 @@ enum What {
     Outbox,
     /// Producers and consumers of a Kinesis stream, on the simulator
     Streams,
+    /// Lambda functions, in processes of their own
+    Functions,
     /// Not a comparison: the simulator, as the comparison of streams starts it for itself
     #[value(hide = true)]
     Simulator,
@@ -46,11 +51,16 @@ fn main() -> Result<()> {
     if arguments.what == Some(What::Simulator) {
         return streams::simulate();
     }
-    if arguments.what != Some(What::Streams) {
-        compare("benchmarks.md", quick || only.is_some(), || outbox::run(quick, only))?;
+    let wanted = |what| arguments.what.is_none_or(|only| only == what);
+    let trial = quick || only.is_some();
+    if wanted(What::Outbox) {
+        compare("benchmarks.md", trial, || outbox::run(quick, only))?;
     }
-    if arguments.what != Some(What::Outbox) {
-        compare("benchmarks-kinesis.md", quick || only.is_some(), || streams::run(quick, only))?;
+    if wanted(What::Streams) {
+        compare("benchmarks-kinesis.md", trial, || streams::run(quick, only))?;
+    }
+    if wanted(What::Functions) {
+        compare("benchmarks-functions.md", trial, || functions::run(quick, only))?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Mutex as AsyncMutex, mpsc, oneshot},
+    sync::{Mutex as AsyncMutex, SetOnce, mpsc, oneshot},
     task::JoinSet,
 };
 
@@ -35,6 +35,7 @@ pub struct RuntimeApi {
     address: SocketAddr,
     invocations: mpsc::UnboundedSender<Given>,
     count: AtomicU64,
+    asked: Arc<SetOnce<Instant>>,
     _server: JoinSet<()>,
 }
 
@@ -75,6 +76,7 @@ struct Given {
 
 /// What all connections share.
 struct Shared {
+    asked: Arc<SetOnce<Instant>>,
     waiting: AsyncMutex<mpsc::UnboundedReceiver<Given>>,
     running: Mutex<HashMap<String, oneshot::Sender<Answer>>>,
 }
@@ -89,10 +91,12 @@ impl RuntimeApi {
         let address = listener.local_addr()?;
         let (invocations, waiting) = mpsc::unbounded_channel();
         let running = Mutex::default();
-        let shared = Arc::new(Shared { waiting: AsyncMutex::new(waiting), running });
+        let asked = Arc::new(SetOnce::new());
+        let waiting = AsyncMutex::new(waiting);
+        let shared = Arc::new(Shared { asked: Arc::clone(&asked), waiting, running });
         let mut server = JoinSet::new();
         server.spawn(serve(listener, shared));
-        Ok(RuntimeApi { address, invocations, count: AtomicU64::new(0), _server: server })
+        Ok(RuntimeApi { address, invocations, count: AtomicU64::new(0), asked, _server: server })
     }
 
     /// The variables by which a function's process finds this, and those that Lambda sets besides.
@@ -104,6 +108,12 @@ impl RuntimeApi {
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128".into()),
             ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".into()),
         ]
+    }
+
+    /// When a function first asked for work, which is when its initialisation was over: waits for that,
+    /// for ever if none does.
+    pub async fn first_asked(&self) -> Instant {
+        *self.asked.wait().await
     }
 
     /// Has a function invoked, and waits for its answer: for ever, if no function asks for work, or if
@@ -171,6 +181,8 @@ impl Shared {
     }
 
     async fn next(&self) -> Response<Full<Bytes>> {
+        // Only the first time counts.
+        let _ = self.asked.set(Instant::now());
         let Some(given) = self.waiting.lock().await.recv().await else {
             return status(StatusCode::INTERNAL_SERVER_ERROR);
         };

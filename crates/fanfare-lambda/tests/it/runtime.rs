@@ -60,6 +60,7 @@ async fn this_process_is_a_function_if_it_is_told_so() {
 async fn fifty_invocations_of_all_sources_by_one_process() {
     let api = RuntimeApi::start().await.unwrap();
     let mut function = start(&api, "any");
+    let first_asked = tokio::time::timeout(PATIENCE, api.first_asked()).await.unwrap();
     for number in 0..10 {
         let failed = format!("fail-{number}");
         let queue = event([message("a"), message(&failed), message("b")]);
@@ -73,6 +74,7 @@ async fn fifty_invocations_of_all_sources_by_one_process() {
         let error = invoke(&api, &json!({ "source": "aws.events" })).await.unwrap_err();
         assert_eq!(error["errorType"], "UnknownSource");
     }
+    assert_eq!(api.first_asked().await, first_asked, "it has asked often, and first once");
     assert!(function.try_wait().unwrap().is_none(), "it has ended");
 }
 
