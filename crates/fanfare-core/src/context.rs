@@ -88,6 +88,13 @@ pin_project! {
     }
 }
 
+impl<F> Scoped<F> {
+    /// The context again, when the future is done.
+    pub(crate) fn take_context(self: Pin<&mut Self>) -> Context {
+        self.project().context.take().unwrap_or_default()
+    }
+}
+
 impl<F: Future> Future for Scoped<F> {
     type Output = F::Output;
 

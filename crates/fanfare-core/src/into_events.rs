@@ -256,9 +256,10 @@ pub(crate) struct DerivedIds {
 }
 
 impl DerivedIds {
-    pub(crate) fn new(cause: &Envelope, consumer: &str) -> Self {
+    /// For what follows from the event with this source and id.
+    pub(crate) fn new((source, id): (&str, &str), consumer: &str) -> Self {
         let mut hash = Sha256::new();
-        for part in [&cause.source, &cause.id, consumer] {
+        for part in [source, id, consumer] {
             absorb(&mut hash, part);
         }
         DerivedIds { hash, seen: HashMap::new() }

@@ -3,9 +3,13 @@
 //! One record type has what the records of all sources have, as they share no name with different
 //! meaning: so an event is read in one pass, whichever it is.
 
-use std::collections::HashMap;
+use std::{fmt, marker::PhantomData};
 
-use serde::Deserialize;
+use fanfare_core::{Attribute, Attributes};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
 use serde_json::Value;
 
 /// An event of Lambda's: records of a queue, a stream or a topic. Read from its JSON.
@@ -29,14 +33,15 @@ impl Event {
 }
 
 /// Without its content: payloads stay out of logs.
-impl std::fmt::Debug for Event {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let records = self.records.as_ref().map(Vec::len);
         f.debug_struct("Event").field("records", &records).finish_non_exhaustive()
     }
 }
 
-/// A record of any source. AWS leaves out fields, or sets them to null.
+/// A record of any source: what those of streams and topics say is boxed, as queues bring the most
+/// records. AWS leaves out fields, or sets them to null.
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Record {
@@ -48,18 +53,19 @@ pub(crate) struct Record {
     pub(crate) receipt_handle: Option<String>,
     pub(crate) body: Option<String>,
     pub(crate) attributes: Option<SqsAttributes>,
-    pub(crate) message_attributes: Option<HashMap<String, SqsAttribute>>,
+    #[serde(default, deserialize_with = "attributes::<SqsAttribute, _>")]
+    pub(crate) message_attributes: Attributes,
     #[serde(rename = "eventSourceARN")]
     pub(crate) event_source_arn: Option<String>,
 
     // A record of a stream.
     #[serde(rename = "eventID")]
     pub(crate) event_id: Option<String>,
-    pub(crate) kinesis: Option<KinesisRecord>,
+    pub(crate) kinesis: Option<Box<KinesisRecord>>,
 
     // A message of a topic.
     #[serde(rename = "Sns")]
-    pub(crate) sns: Option<SnsMessage>,
+    pub(crate) sns: Option<Box<SnsMessage>>,
 }
 
 /// What SQS says of a message.
@@ -98,7 +104,8 @@ pub(crate) struct KinesisRecord {
 pub(crate) struct SnsMessage {
     pub(crate) message_id: Option<String>,
     pub(crate) message: Option<String>,
-    pub(crate) message_attributes: Option<HashMap<String, SnsAttribute>>,
+    #[serde(default, deserialize_with = "attributes::<SnsAttribute, _>")]
+    pub(crate) message_attributes: Attributes,
     pub(crate) timestamp: Option<String>,
 }
 
@@ -109,4 +116,35 @@ pub(crate) struct SnsAttribute {
     pub(crate) data_type: Option<String>,
     /// In base64 if its type is `Binary`.
     pub(crate) value: Option<String>,
+}
+
+/// Message attributes, straight into what they are passed on as; none where there is a null.
+fn attributes<'de, A, D>(json: D) -> Result<Attributes, D::Error>
+where
+    A: Deserialize<'de> + Into<Attribute>,
+    D: Deserializer<'de>,
+{
+    struct Each<A>(PhantomData<A>);
+
+    impl<'de, A: Deserialize<'de> + Into<Attribute>> Visitor<'de> for Each<A> {
+        type Value = Attributes;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("message attributes by name")
+        }
+
+        fn visit_unit<E>(self) -> Result<Attributes, E> {
+            Ok(Attributes::new())
+        }
+
+        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Attributes, M::Error> {
+            let mut attributes = Attributes::new();
+            while let Some((name, attribute)) = map.next_entry::<String, A>()? {
+                attributes.insert(name, attribute.into());
+            }
+            Ok(attributes)
+        }
+    }
+
+    json.deserialize_any(Each(PhantomData::<A>))
 }

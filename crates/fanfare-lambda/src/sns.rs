@@ -16,17 +16,17 @@ pub(crate) fn read(place: usize, record: Record, batch: &mut Batch) -> Result<()
     let mut metadata = Metadata::new(&*message_id, 1);
     metadata.sent_at = message.timestamp.and_then(|time| time.parse().ok());
     let mut delivery = RawDelivery::new(message.message.unwrap_or_default(), metadata);
-    let attributes = message.message_attributes.unwrap_or_default();
-    delivery.attributes =
-        attributes.into_iter().map(|(name, attribute)| (name, own(attribute))).collect();
+    delivery.attributes = message.message_attributes;
     batch.deliveries.push(delivery);
     batch.identifiers.push(message_id);
     batch.receipts.push(None);
     Ok(())
 }
 
-fn own(came: SnsAttribute) -> Attribute {
-    let data_type = came.data_type.unwrap_or_default();
-    let binary = data_type.starts_with("Binary");
-    attribute(data_type, came.value.unwrap_or_default(), binary)
+impl From<SnsAttribute> for Attribute {
+    fn from(came: SnsAttribute) -> Self {
+        let data_type = came.data_type.unwrap_or_default();
+        let binary = data_type.starts_with("Binary");
+        attribute(data_type, came.value.unwrap_or_default(), binary)
+    }
 }

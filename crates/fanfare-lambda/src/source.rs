@@ -79,8 +79,13 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    pub(crate) fn new(origin: Origin) -> Self {
-        Batch { origin, deliveries: Vec::new(), identifiers: Vec::new(), receipts: Vec::new() }
+    fn with_capacity(origin: Origin, records: usize) -> Self {
+        Batch {
+            origin,
+            deliveries: Vec::with_capacity(records),
+            identifiers: Vec::with_capacity(records),
+            receipts: Vec::with_capacity(records),
+        }
     }
 }
 
@@ -109,7 +114,7 @@ pub(crate) fn read<S: Source>(event: Event) -> Result<Option<Batch>, InvocationE
         Origin::Kinesis => kinesis::read,
         Origin::Sns => sns::read,
     };
-    let mut batch = Batch::new(*origin);
+    let mut batch = Batch::with_capacity(*origin, records.len());
     for (place, record) in event.records.into_iter().flatten().enumerate() {
         read(place, record, &mut batch)?;
     }

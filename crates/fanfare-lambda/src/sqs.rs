@@ -23,17 +23,17 @@ pub(crate) fn read(place: usize, record: Record, batch: &mut Batch) -> Result<()
         metadata.group = Some(system.message_group_id.unwrap_or_default());
     }
     let mut delivery = RawDelivery::new(record.body.unwrap_or_default(), metadata);
-    let attributes = record.message_attributes.unwrap_or_default();
-    delivery.attributes =
-        attributes.into_iter().map(|(name, attribute)| (name, own(attribute))).collect();
+    delivery.attributes = record.message_attributes;
     batch.deliveries.push(delivery);
     batch.identifiers.push(message_id);
     batch.receipts.push(record.receipt_handle);
     Ok(())
 }
 
-fn own(came: SqsAttribute) -> Attribute {
-    let binary = came.binary_value.is_some();
-    let value = came.binary_value.or(came.string_value).unwrap_or_default();
-    attribute(came.data_type.unwrap_or_default(), value, binary)
+impl From<SqsAttribute> for Attribute {
+    fn from(came: SqsAttribute) -> Self {
+        let binary = came.binary_value.is_some();
+        let value = came.binary_value.or(came.string_value).unwrap_or_default();
+        attribute(came.data_type.unwrap_or_default(), value, binary)
+    }
 }

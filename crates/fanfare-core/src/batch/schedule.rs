@@ -42,7 +42,7 @@ pub(super) struct Schedule<'a> {
 /// What is left of a group, and whether it has failed.
 #[derive(Default)]
 struct Group {
-    next: Option<Opening>,
+    next: Option<Box<Opening>>,
     waiting: VecDeque<Item>,
     failed: Option<Duration>,
 }
@@ -110,7 +110,7 @@ impl<'a> Schedule<'a> {
         {
             if !self.may_begin() {
                 self.release(group);
-            } else if let Some(opening) = self.groups[group].next.take() {
+            } else if let Some(opening) = self.groups[group].take_next(self.host) {
                 self.running.push(plain(self.host, opening).boxed());
             }
         }
@@ -169,12 +169,18 @@ impl<'a> Schedule<'a> {
             }
             return;
         }
-        match self.groups[group].open_next(self.host) {
-            Some(next) if next.in_transaction() && self.host.consumer.inbox.is_some() => {
-                self.transactional.push_back(group);
-            }
-            Some(_) => self.plain.push_back(group),
-            None => {}
+        let next = &mut self.groups[group];
+        if next.is_empty() {
+            return;
+        }
+        // It is looked into only where that decides something, and else when it begins: the events of
+        // a whole batch are more than a processor's cache holds.
+        let in_transaction = self.host.consumer.inbox.is_some()
+            && next.open_next(self.host).is_some_and(Opening::in_transaction);
+        if in_transaction {
+            self.transactional.push_back(group);
+        } else {
+            self.plain.push_back(group);
         }
     }
 
@@ -202,12 +208,29 @@ impl<'a> Schedule<'a> {
 }
 
 impl Group {
+    fn new(first: Item) -> Self {
+        // Most have no other.
+        Group { waiting: VecDeque::from([first]), ..Group::default() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.next.is_none() && self.waiting.is_empty()
+    }
+
     /// Its next delivery, looked into.
     fn open_next(&mut self, host: Host<'_>) -> Option<&Opening> {
         if self.next.is_none() {
-            self.next = Some(host.consumer.open(self.waiting.pop_front()?));
+            self.next = Some(Box::new(host.consumer.open(self.waiting.pop_front()?)));
         }
-        self.next.as_ref()
+        self.next.as_deref()
+    }
+
+    /// Takes its next delivery, looked into.
+    fn take_next(&mut self, host: Host<'_>) -> Option<Opening> {
+        match self.next.take() {
+            Some(opening) => Some(*opening),
+            None => Some(host.consumer.open(self.waiting.pop_front()?)),
+        }
     }
 
     /// Takes the item of its next delivery, whatever is known of it.
@@ -226,8 +249,7 @@ impl Group {
 
     /// Takes its next delivery if it can be in one unit of work with `others`.
     fn take_beside(&mut self, others: &[Member], host: Host<'_>) -> Option<Member> {
-        self.open_next(host)?;
-        let Opening { item, content, span } = self.next.take()?;
+        let Opening { item, content, span } = self.take_next(host)?;
         match content {
             Content::Call(call) if call.wants_connection() && fits(&item, &call, others) => {
                 let Envelope { source, id, .. } = call.envelope();
@@ -235,7 +257,7 @@ impl Group {
                 Some(Member::new(item, key, call, span))
             }
             content => {
-                self.next = Some(Opening { item, content, span });
+                self.next = Some(Box::new(Opening { item, content, span }));
                 None
             }
         }
@@ -262,17 +284,18 @@ async fn plain(host: Host<'_>, opening: Opening) -> Done {
 
 /// Splits a batch into its groups; a delivery without a group is one of its own.
 fn groups(batch: Vec<RawDelivery>) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
+    let mut groups: Vec<Group> = Vec::with_capacity(batch.len());
     let mut by_name: HashMap<String, usize> = HashMap::new();
     for (index, delivery) in batch.into_iter().enumerate() {
         let group = match &delivery.metadata.group {
             Some(name) => *by_name.entry(name.clone()).or_insert(groups.len()),
             None => groups.len(),
         };
-        if group == groups.len() {
-            groups.push(Group::default());
+        let item = Item { index, group, delivery };
+        match groups.get_mut(group) {
+            Some(group) => group.waiting.push_back(item),
+            None => groups.push(Group::new(item)),
         }
-        groups[group].waiting.push_back(Item { index, group, delivery });
     }
     groups
 }

@@ -1,7 +1,7 @@
 //! One delivery on its way. The steps in their order: ask the idempotency store; run the handler,
 //! with its context in force; record in the store; publish what follows. The host then settles.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use tower::ServiceExt;
@@ -83,25 +83,31 @@ impl Step<'_> {
 
     /// Runs the handler, and seals what follows.
     pub(super) async fn call(&self, call: Call) -> Result<Vec<Message>, HandlerError> {
-        let cause = call.envelope().clone();
-        let context = following(&cause, call.metadata());
-        let handling = self.host.consumer.service.clone().oneshot(call);
-        let handled = AssertUnwindSafe(context.clone().scope(handling)).catch_unwind().await;
+        let source = call.envelope().source.clone();
+        let context = following(call.envelope(), call.metadata());
+        let handling = context.scope(self.host.consumer.service.clone().oneshot(call));
+        let mut handling = pin!(handling);
+        let handled = AssertUnwindSafe(handling.as_mut()).catch_unwind().await;
         let pending = match handled {
             Ok(handled) => handled.map_err(HandlerError::from_layer)?,
             Err(_) => return Err(HandlerError::retry("its handler panicked")),
         };
-        self.seal(pending, &cause, &context)
+        if pending.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.seal(pending, &source, &handling.take_context())
     }
 
+    /// Seals what follows from an event of `source`, in its context.
     fn seal(
         &self,
         pending: Vec<PendingEvent>,
-        cause: &Envelope,
+        source: &str,
         context: &Context,
     ) -> Result<Vec<Message>, HandlerError> {
         let name = &self.host.consumer.name;
-        let ids = DerivedIds::new(cause, name);
+        let id = context.causation_id.as_deref().unwrap_or_default();
+        let ids = DerivedIds::new((source, id), name);
         let sealed = pending.into_iter().scan(ids, |ids, event| {
             let id = ids.next(&event);
             Some(event.seal(id, name, context.clone()))

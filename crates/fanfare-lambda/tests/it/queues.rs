@@ -24,6 +24,17 @@ async fn exactly_what_was_not_acknowledged_is_reported() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn attributes_may_be_null_or_left_out() {
+    let world = World::default();
+    let function = sqs(world.consumer());
+    let (mut null, mut none) = (message("null"), message("none"));
+    null["messageAttributes"] = json!(null);
+    none.as_object_mut().unwrap().remove("messageAttributes");
+    assert_eq!(invoke(&function, event([null, none])).await.unwrap(), failures(&[]));
+    assert_eq!(world.done(), ["null", "none"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_that_is_no_event_does_not_fail_its_neighbours() {
     let world = World::default();
     let function = sqs(world.consumer()).dead_letters(world.clone());
