@@ -47,8 +47,8 @@ fn batches(page: &mut String, plan: Plan, rows: &[Row]) -> std::fmt::Result {
     writeln!(page, "## Batches\n")?;
     writeln!(
         page,
-        "{} batches of 10 and {} of 1,000 in a row, after {} of 1,000 that do not count; events of \
-         {BYTES} B with their envelope, as a queue gets them from a topic with raw delivery, in records \
+        "{} batches of 10 and {} of 1,000 in a row, after {} of 1,000 that do not count; events with \
+         {BYTES} B of data in their envelope, as a queue gets them from a topic with raw delivery, in records \
          with all that Lambda says of them. Latency is the median of a round's batches, processor time \
          their mean. Memory is the most that the process ever had.\n",
         plan.tens, plan.thousands, plan.warm_up,
