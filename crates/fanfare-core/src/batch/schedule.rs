@@ -81,14 +81,19 @@ impl<'a> Schedule<'a> {
             if !self.known.is_empty() {
                 continue;
             }
-            match self.running.next().await? {
-                Done::Plain(item, outcome) => {
-                    let group = item.group;
-                    self.settle(item, outcome);
-                    self.ready(group);
-                }
-                Done::Unit(ended) => self.unit_ended(ended),
+            let done = self.running.next().await?;
+            self.done(done);
+        }
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Plain(item, outcome) => {
+                let group = item.group;
+                self.settle(item, outcome);
+                self.ready(group);
             }
+            Done::Unit(ended) => self.unit_ended(ended),
         }
     }
 
@@ -111,7 +116,12 @@ impl<'a> Schedule<'a> {
             if !self.may_begin() {
                 self.release(group);
             } else if let Some(opening) = self.groups[group].take_next(self.host) {
-                self.running.push(plain(self.host, opening).boxed());
+                let mut step = plain(self.host, opening).boxed();
+                // What need not wait is done at once.
+                match (&mut step).now_or_never() {
+                    Some(done) => self.done(done),
+                    None => self.running.push(step),
+                }
             }
         }
     }

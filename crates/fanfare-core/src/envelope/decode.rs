@@ -250,8 +250,25 @@ impl<'a> Cursor<'a> {
         if !std::mem::take(&mut self.first) && !self.punctuation(b',') {
             return Err(broken("`,` or `}` is missing"));
         }
-        let Text(key) = self.value()?;
+        let key = match self.plain_string() {
+            Some(key) => Cow::Borrowed(key),
+            None => self.value::<Text<'a>>()?.0,
+        };
         self.punctuation(b':').then_some(Some(key)).ok_or_else(|| broken("`:` is missing"))
+    }
+
+    /// The string that is next, if it is one without escapes, as nearly all keys and attributes are: a
+    /// parser for each would take more time than the string.
+    fn plain_string(&mut self) -> Option<&'a str> {
+        self.skip_space();
+        let text = self.body[self.at..].strip_prefix('"')?;
+        let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+        let end = text.as_bytes().iter().position(special)?;
+        if text.as_bytes()[end] != b'"' {
+            return None;
+        }
+        self.at += end + 2;
+        Some(&text[..end])
     }
 
     fn value<T: Deserialize<'a>>(&mut self) -> Result<T, DecodeError> {
@@ -280,6 +297,9 @@ impl<'a> Cursor<'a> {
     }
 
     fn text(&mut self, name: &'static str) -> Result<Option<String>, DecodeError> {
+        if let Some(text) = self.plain_string() {
+            return Ok(Some(text.into()));
+        }
         self.parse().map_err(|_| attribute(name, "is not a string"))
     }
 
