@@ -257,7 +257,7 @@ async fn change_visibility<'a>(
 }
 
 /// For hosts that know only the receipts, as Lambda receives for them; the receive was at most
-/// [`HELD`] ago.
+/// 16 minutes ago.
 impl Redelivery for Queue {
     async fn give_back(&self, messages: Vec<GivenBack>) {
         let most = Duration::from_secs(VISIBILITY_SECONDS).saturating_sub(HELD);
