@@ -1,10 +1,6 @@
-use std::{
-    io::{self, Write},
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::time::Duration;
 
-use fanfare_lambda::{Error, any, init, sqs};
+use fanfare_lambda::{any, sqs};
 
 use crate::world::{World, cause, context, event, invoke_in, message, notification, order, placed};
 
@@ -56,56 +52,4 @@ async fn what_is_no_trace_is_none() {
     invoke_in(&sqs(world.consumer()), event([untraced]), context).await.unwrap();
     assert_eq!(world.metadata()[0].traceparent, None);
     assert_eq!(cause(&world.published()[0]).traceparent, None);
-}
-
-/// What is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_a_handler_logs_is_within_its_delivery_within_its_invocation() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
-    let _guard = tracing::subscriber::set_default(subscriber.finish());
-    let mut context = context(Duration::from_secs(60));
-    context.xray_trace_id = Some(INVOCATION.into());
-    let batch = event([message("fail-1"), message("a")]);
-    invoke_in(&sqs(World::default().consumer()), batch, context).await.unwrap();
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    let line = log.lines().find(|line| line.contains("no driver")).unwrap();
-    let invoke = format!(
-        r#"invoke{{request_id=request-1 trace_id="{INVOCATION}" source="aws:sqs" batch=2}}"#
-    );
-    let handle = line.split_once(&invoke).unwrap().1;
-    assert!(handle.starts_with(":handle{"), "{line}");
-    assert!(handle.contains(r#"attempt=1 request_id="request-1"}"#), "{line}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn initialisation_is_a_span_that_says_how_long_it_took() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
-    let _guard = tracing::subscriber::set_default(subscriber.finish());
-    let make = |made: Result<(), Error>| async {
-        tokio::time::sleep(Duration::from_millis(42)).await;
-        made
-    };
-    init(make(Ok(()))).await.unwrap();
-    assert_eq!(init(make(Err("no pool".into()))).await.unwrap_err().to_string(), "no pool");
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    let lines: Vec<_> = log.lines().map(|line| line.split_once("init: ").unwrap().1).collect();
-    assert!(lines[0].ends_with("initialised ms=42"), "{log}");
-    assert!(lines[1].ends_with("initialisation failed ms=42 error=no pool"), "{log}");
 }
