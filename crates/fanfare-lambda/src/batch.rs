@@ -22,7 +22,7 @@ pub(crate) async fn handle(
     deadline: Deadline,
 ) -> Result<Response, InvocationError> {
     let came = (batch.origin == Origin::Kinesis).then(|| host.memory.recall(&mut batch));
-    let Batch { origin, mut deliveries, identifiers, receipts } = batch;
+    let Batch { origin, mut deliveries, identifiers, receipts, .. } = batch;
     let trace = context.xray_trace_id.as_deref().and_then(traceparent);
     for RawDelivery { metadata, .. } in &mut deliveries {
         metadata.request_id = Some(context.request_id.clone());

@@ -13,7 +13,7 @@ use crate::{kinesis::order, source::Batch};
 /// So many records are remembered of each sort at most: those of one batch.
 const MOST: usize = 10_000;
 
-/// By message id, for as long as the process lives. Another process begins anew, so this is how often a
+/// By stream and message id, for as long as the process lives. Another process begins anew, so this is how often a
 /// record was tried at least, and not all that was done.
 #[derive(Debug, Default)]
 pub(crate) struct Memory(Mutex<Records>);
@@ -35,6 +35,7 @@ pub(crate) struct Came {
 
 #[derive(Debug)]
 struct Record {
+    /// With its stream before it.
     message_id: String,
     sequence_number: String,
 }
@@ -48,7 +49,9 @@ impl Memory {
         for (RawDelivery { metadata, .. }, number) in
             batch.deliveries.iter_mut().zip(&batch.identifiers)
         {
-            let message_id = metadata.message_id.clone();
+            // Shards and numbers are a stream's own, and a function may have several.
+            let arn = batch.arn.as_deref().unwrap_or_default();
+            let message_id = format!("{arn}/{}", metadata.message_id);
             let fresh = !records.done.contains(&message_id);
             let failures = records.failures.get(&message_id).copied().unwrap_or(0);
             metadata.attempt = failures.saturating_add(1);

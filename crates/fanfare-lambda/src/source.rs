@@ -71,6 +71,8 @@ pub enum Origin {
 /// What came in one event.
 pub(crate) struct Batch {
     pub(crate) origin: Origin,
+    /// The queue or stream; a mapping brings one.
+    pub(crate) arn: Option<String>,
     pub(crate) deliveries: Vec<RawDelivery>,
     /// For each delivery what its failure is reported by.
     pub(crate) identifiers: Vec<String>,
@@ -79,9 +81,10 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    fn with_capacity(origin: Origin, records: usize) -> Self {
+    fn with_capacity(origin: Origin, arn: Option<String>, records: usize) -> Self {
         Batch {
             origin,
+            arn,
             deliveries: Vec::with_capacity(records),
             identifiers: Vec::with_capacity(records),
             receipts: Vec::with_capacity(records),
@@ -114,7 +117,7 @@ pub(crate) fn read<S: Source>(event: Event) -> Result<Option<Batch>, InvocationE
         Origin::Kinesis => kinesis::read,
         Origin::Sns => sns::read,
     };
-    let mut batch = Batch::with_capacity(*origin, records.len());
+    let mut batch = Batch::with_capacity(*origin, first.event_source_arn.clone(), records.len());
     for (place, record) in event.records.into_iter().flatten().enumerate() {
         read(place, record, &mut batch)?;
     }

@@ -176,3 +176,16 @@ async fn attempts_are_counted_by_the_function_itself_and_end() {
     assert_eq!(attempts_of("/1"), [1, 2, 3, 1]);
     assert_eq!(attempts_of("/3"), [1, 1]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_done_of_one_stream_is_not_taken_for_done_of_another() {
+    let world = World::default();
+    let function = kinesis(world.consumer());
+    let one = event([order("1", "k1", "fail-1"), order("2", "k2", "a")]);
+    let mut other = event([order("2", "k2", "b")]);
+    other["Records"][0]["eventSourceARN"] = json!("arn:aws:kinesis:us-east-1:0:stream/other");
+    invoke(&function, one.clone()).await.unwrap();
+    assert_eq!(invoke(&function, other).await.unwrap(), failures(&[]));
+    invoke(&function, one).await.unwrap();
+    assert_eq!(world.done(), ["a", "b"]);
+}
