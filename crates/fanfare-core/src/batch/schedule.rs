@@ -39,12 +39,21 @@ pub(super) struct Schedule<'a> {
     known: VecDeque<(usize, Outcome)>,
 }
 
-/// What is left of a group, and whether it has failed.
+/// What is left of a group, and whether it goes on.
 #[derive(Default)]
 struct Group {
     next: Option<Box<Opening>>,
     waiting: VecDeque<Item>,
-    failed: Option<Duration>,
+    halted: Option<Halt>,
+}
+
+/// Why a group does not go on.
+#[derive(Clone, Copy)]
+enum Halt {
+    /// One of it has failed, and comes again after this time.
+    Failed(Duration),
+    /// The lease on one of it is lost.
+    Lost,
 }
 
 /// A step that has ended.
@@ -113,8 +122,8 @@ impl<'a> Schedule<'a> {
         while self.running.len() < self.concurrency
             && let Some(group) = self.plain.pop_front()
         {
-            if !self.may_begin() {
-                self.release(group);
+            if !self.may_begin() || self.groups[group].is_lost() {
+                self.give_back(group, &Outcome::Released);
             } else if let Some(opening) = self.groups[group].take_next(self.host) {
                 let mut step = plain(self.host, opening).boxed();
                 // What need not wait is done at once.
@@ -131,8 +140,8 @@ impl<'a> Schedule<'a> {
         let mut members: Vec<Member> = Vec::new();
         for _ in 0..self.transactional.len() {
             let Some(group) = self.transactional.pop_front() else { break };
-            if !self.may_begin() {
-                self.release(group);
+            if !self.may_begin() || self.groups[group].is_lost() {
+                self.give_back(group, &Outcome::Released);
                 continue;
             }
             let before = members.len();
@@ -173,11 +182,10 @@ impl<'a> Schedule<'a> {
 
     /// Puts a group, of which nothing runs, where its next delivery belongs.
     fn ready(&mut self, group: usize) {
-        if let Some(after) = self.groups[group].failed {
-            while let Some(item) = self.groups[group].take_item() {
-                self.settle(item, Outcome::Blocked { after });
-            }
-            return;
+        match self.groups[group].halted {
+            Some(Halt::Failed(after)) => return self.give_back(group, &Outcome::Blocked { after }),
+            Some(Halt::Lost) => return self.give_back(group, &Outcome::Released),
+            None => {}
         }
         let next = &mut self.groups[group];
         if next.is_empty() {
@@ -195,9 +203,9 @@ impl<'a> Schedule<'a> {
     }
 
     /// Gives back all that is left of a group.
-    fn release(&mut self, group: usize) {
+    fn give_back(&mut self, group: usize, outcome: &Outcome) {
         while let Some(item) = self.groups[group].take_item() {
-            self.settle(item, Outcome::Released);
+            self.settle(item, outcome.clone());
         }
     }
 
@@ -207,8 +215,13 @@ impl<'a> Schedule<'a> {
     }
 
     fn settle(&mut self, item: Item, outcome: Outcome) {
-        if let Some(after) = failed_after(&outcome) {
-            self.groups[item.group].failed = Some(after);
+        // Whatever came of it: another may have it.
+        let lost = item.delivery.cancellation.is_cancelled();
+        let outcome = if lost { Outcome::Lost } else { outcome };
+        if lost {
+            self.groups[item.group].halted = Some(Halt::Lost);
+        } else if let Some(after) = failed_after(&outcome) {
+            self.groups[item.group].halted = Some(Halt::Failed(after));
         }
         if let Some(observer) = &self.host.consumer.observer {
             observer(&item.delivery, &outcome);
@@ -225,6 +238,13 @@ impl Group {
 
     fn is_empty(&self) -> bool {
         self.next.is_none() && self.waiting.is_empty()
+    }
+
+    /// Whether the lease on its next delivery is lost.
+    fn is_lost(&self) -> bool {
+        let opened = self.next.as_deref().map(|opening| &opening.item);
+        let next = opened.or_else(|| self.waiting.front());
+        next.is_some_and(|item| item.delivery.cancellation.is_cancelled())
     }
 
     /// Its next delivery, looked into.
