@@ -14,6 +14,7 @@
 mod backoff;
 mod batch;
 mod call;
+mod cancellation;
 mod connection;
 mod consumer;
 mod context;
@@ -38,6 +39,7 @@ mod tx_handler;
 
 pub use backoff::Backoff;
 pub use call::Call;
+pub use cancellation::Cancellation;
 pub use connection::{ConnectionType, Loan, Slot};
 pub use consumer::{Consumer, ConsumerError};
 pub use context::{Context, Scoped};

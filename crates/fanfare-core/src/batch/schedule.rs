@@ -42,12 +42,21 @@ pub(super) struct Schedule<'a> {
     known: VecDeque<(usize, Outcome)>,
 }
 
-/// What is left of a group, and whether it has failed.
+/// What is left of a group, and whether it goes on.
 #[derive(Default)]
 struct Group {
     next: Option<Box<Opening>>,
     waiting: VecDeque<Item>,
-    failed: Option<Duration>,
+    halted: Option<Halt>,
+}
+
+/// Why a group does not go on.
+#[derive(Clone, Copy)]
+enum Halt {
+    /// One of it has failed, and comes again after this time.
+    Failed(Duration),
+    /// The lease on one of it is lost.
+    Lost,
 }
 
 /// A step that has ended.
@@ -113,8 +122,8 @@ impl<'a> Schedule<'a> {
         while self.running.len() + self.plain.len() < self.concurrency
             && let Some(group) = self.unprepared.pop_front()
         {
-            if !self.may_begin() {
-                self.release(group);
+            if !self.may_begin() || self.groups[group].is_lost() {
+                self.give_back(group, &Outcome::Released);
             } else if let Some(item) = self.groups[group].take_item() {
                 self.run(preparation(self.host, item).boxed());
             }
@@ -133,8 +142,8 @@ impl<'a> Schedule<'a> {
         while self.running.len() < self.concurrency
             && let Some(group) = self.plain.pop_front()
         {
-            if !self.may_begin() {
-                self.release(group);
+            if !self.may_begin() || self.groups[group].is_lost() {
+                self.give_back(group, &Outcome::Released);
             } else if let Some(opening) = self.groups[group].take_next(self.host) {
                 self.run(plain(self.host, opening).boxed());
             }
@@ -154,8 +163,8 @@ impl<'a> Schedule<'a> {
         let mut members: Vec<Member> = Vec::new();
         for _ in 0..self.transactional.len() {
             let Some(group) = self.transactional.pop_front() else { break };
-            if !self.may_begin() {
-                self.release(group);
+            if !self.may_begin() || self.groups[group].is_lost() {
+                self.give_back(group, &Outcome::Released);
                 continue;
             }
             let before = members.len();
@@ -196,11 +205,10 @@ impl<'a> Schedule<'a> {
 
     /// Puts a group, of which nothing runs, where its next delivery belongs.
     fn ready(&mut self, group: usize) {
-        if let Some(after) = self.groups[group].failed {
-            while let Some(item) = self.groups[group].take_item() {
-                self.settle(item, Outcome::Blocked { after });
-            }
-            return;
+        match self.groups[group].halted {
+            Some(Halt::Failed(after)) => return self.give_back(group, &Outcome::Blocked { after }),
+            Some(Halt::Lost) => return self.give_back(group, &Outcome::Released),
+            None => {}
         }
         let next = &mut self.groups[group];
         if next.is_empty() {
@@ -222,9 +230,9 @@ impl<'a> Schedule<'a> {
     }
 
     /// Gives back all that is left of a group.
-    fn release(&mut self, group: usize) {
+    fn give_back(&mut self, group: usize, outcome: &Outcome) {
         while let Some(item) = self.groups[group].take_item() {
-            self.settle(item, Outcome::Released);
+            self.settle(item, outcome.clone());
         }
     }
 
@@ -234,8 +242,13 @@ impl<'a> Schedule<'a> {
     }
 
     fn settle(&mut self, item: Item, outcome: Outcome) {
-        if let Some(after) = failed_after(&outcome) {
-            self.groups[item.group].failed = Some(after);
+        // Whatever came of it: another may have it.
+        let lost = item.delivery.cancellation.is_cancelled();
+        let outcome = if lost { Outcome::Lost } else { outcome };
+        if lost {
+            self.groups[item.group].halted = Some(Halt::Lost);
+        } else if let Some(after) = failed_after(&outcome) {
+            self.groups[item.group].halted = Some(Halt::Failed(after));
         }
         if let Some(observer) = &self.host.consumer.observer {
             observer(&item.delivery, &outcome);
@@ -257,6 +270,11 @@ impl Group {
     /// Whether its next delivery is to be prepared first.
     fn is_to_be_prepared(&self, host: Host<'_>) -> bool {
         host.consumer.prepares() && self.first().is_some_and(|item| !item.prepared)
+    }
+
+    /// Whether the lease on its next delivery is lost.
+    fn is_lost(&self) -> bool {
+        self.first().is_some_and(|item| item.delivery.cancellation.is_cancelled())
     }
 
     fn first(&self) -> Option<&Item> {

@@ -159,6 +159,10 @@ impl Step<'_> {
     }
 
     pub(super) async fn dead_letter(&self, reason: Reason, id: Option<&str>) -> Outcome {
+        if self.item.delivery.cancellation.is_cancelled() {
+            // Who has it now decides.
+            return Outcome::Lost;
+        }
         let letter = DeadLetter::new(self.item.as_brought(), &reason, id);
         match self.host.dead_letters.put_boxed(letter).await {
             Ok(()) => {
