@@ -5,7 +5,7 @@ mod memory;
 mod pointer;
 mod publisher;
 
-use crate::{BoxFuture, RawDelivery};
+use crate::{Attributes, BoxFuture, RawDelivery};
 
 pub use memory::MemoryClaimCheck;
 pub use pointer::Pointer;
@@ -15,8 +15,8 @@ pub use publisher::ClaimCheckPublisher;
 /// `Number`. The extended clients take a message for a pointer only if it has it.
 pub const PAYLOAD_SIZE_ATTRIBUTE: &str = "ExtendedPayloadSize";
 
-/// What the first versions of the extended client for Java called it.
-const LEGACY_SIZE_ATTRIBUTE: &str = "SQSLargePayloadSize";
+/// It, and what the first versions of the extended client for Java called it.
+const SIZE_ATTRIBUTES: [&str; 2] = [PAYLOAD_SIZE_ATTRIBUTE, "SQSLargePayloadSize"];
 
 /// Keeps payloads that are too large for a message.
 ///
@@ -135,34 +135,36 @@ impl ClaimCheckError {
     }
 }
 
-/// The delivery with the payload that it points to; none if it has its own.
+/// The payload that a delivery points to; none if it has its own.
 pub(crate) async fn fetch(
     store: &dyn DynClaimCheck,
     delivery: &RawDelivery,
-) -> Option<Result<RawDelivery, ClaimCheckError>> {
+) -> Option<Result<String, ClaimCheckError>> {
     match Pointer::parse(&delivery.body)? {
-        Ok(pointer) => Some(fetch_by(store, delivery, pointer).await),
+        Ok(pointer) => Some(fetch_by(pointer, store, &delivery.attributes).await),
         Err(error) => Some(Err(error)),
     }
 }
 
 async fn fetch_by(
-    store: &dyn DynClaimCheck,
-    delivery: &RawDelivery,
     pointer: Pointer,
-) -> Result<RawDelivery, ClaimCheckError> {
-    let mut attributes = delivery.attributes.clone();
-    let sizes = [PAYLOAD_SIZE_ATTRIBUTE, LEGACY_SIZE_ATTRIBUTE].map(|name| attributes.remove(name));
-    let sizes = sizes.iter().flatten().map(|size| size.as_str()?.parse::<usize>().ok());
-    let Some(sizes) = sizes.collect::<Option<Vec<_>>>() else {
+    store: &dyn DynClaimCheck,
+    attributes: &Attributes,
+) -> Result<String, ClaimCheckError> {
+    let stated = SIZE_ATTRIBUTES.iter().filter_map(|name| attributes.get(*name));
+    let stated = stated.map(|size| size.as_str()?.parse::<usize>().ok());
+    let Some(stated) = stated.collect::<Option<Vec<_>>>() else {
         return Err(ClaimCheckError::Malformed { problem: "the size beside it is no number" });
     };
-    let body = store.get_boxed(&pointer).await?;
-    if let Some(size) = sizes.into_iter().find(|size| *size != body.len()) {
-        let problem = format!("it has {} bytes, and its message says {size}", body.len());
+    let payload = store.get_boxed(&pointer).await?;
+    if let Some(size) = stated.into_iter().find(|size| *size != payload.len()) {
+        let problem = format!("it has {} bytes, and its message says {size}", payload.len());
         return Err(ClaimCheckError::Corrupt { pointer, problem });
     }
-    let mut claimed = RawDelivery::new(body, delivery.metadata.clone());
-    claimed.attributes = attributes;
-    Ok(claimed)
+    Ok(payload)
+}
+
+/// Removes what says the size of a payload that is there now.
+pub(crate) fn forget_size(attributes: &mut Attributes) {
+    SIZE_ATTRIBUTES.iter().for_each(|name| drop(attributes.remove(*name)));
 }

@@ -147,9 +147,9 @@ impl Consumer {
     /// dead-letter queue with [`Reason::Unclaimed`]; what cannot be fetched now is tried again. Dead letters
     /// are the message as it came, its payload not in it. Nothing is removed from the store.
     ///
-    /// Payloads are fetched one by one as deliveries are begun: at most as many are in memory as deliveries
-    /// are handled at once, each as the text that its handler's type is read from, which is borrowed from
-    /// and copied no more.
+    /// A payload is fetched when its delivery's turn comes, and is in memory once: as the text that its
+    /// handler's type is read from. So at most as many are there as deliveries are handled at once, and with
+    /// an inbox two units of work (100) more.
     #[must_use]
     pub fn claim_check(self, store: impl ClaimCheck + 'static) -> Self {
         Consumer { claim_check: Some(Arc::new(store)), ..self }
@@ -258,6 +258,11 @@ impl Consumer {
             }
             Some(_) => Ok(()),
         }
+    }
+
+    /// Whether its deliveries are prepared before they are opened.
+    pub(crate) fn prepares(&self) -> bool {
+        self.claim_check.is_some()
     }
 
     /// The decoder for `tag`, or why there is none.

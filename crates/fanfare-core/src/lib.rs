@@ -15,6 +15,7 @@
 mod backoff;
 mod batch;
 mod call;
+mod cancellation;
 mod claim_check;
 mod connection;
 mod consumer;
@@ -40,6 +41,7 @@ mod tx_handler;
 
 pub use backoff::Backoff;
 pub use call::Call;
+pub use cancellation::Cancellation;
 pub use claim_check::{
     ClaimCheck, ClaimCheckError, ClaimCheckPublisher, DynClaimCheck, MemoryClaimCheck,
     PAYLOAD_SIZE_ATTRIBUTE, Pointer,
