@@ -122,6 +122,11 @@ impl RawDelivery {
     pub fn new(body: impl Into<String>, metadata: Metadata) -> Self {
         RawDelivery { body: body.into(), attributes: Attributes::new(), metadata }
     }
+
+    /// The same delivery with another body and other attributes: what was inside of it.
+    pub(crate) fn holding(&self, body: String, attributes: Attributes) -> Self {
+        RawDelivery { body, attributes, metadata: self.metadata.clone() }
+    }
 }
 
 /// Without body and attributes: payloads stay out of logs.

@@ -9,6 +9,7 @@
 //! | answer with further events | [`IntoEvents`], [`Task`] |
 //! | write a host (a worker, a Lambda) | [`Consumer::process`], [`Outcome`], [`Disposition`] |
 //! | handle one within a database transaction | [`Router::on_tx`], [`Inbox`] |
+//! | take part in another system's formats | [`translate`], [`Consumer::translator`] |
 //! | write an adapter | [`Publisher`], [`DeadLetters`], [`Redelivery`], [`Inbox`], [`IdempotencyStore`], [`LeaseStore`] |
 
 mod backoff;
@@ -34,6 +35,7 @@ mod publisher;
 mod redelivery;
 mod router;
 pub mod tag;
+pub mod translate;
 mod tx_handler;
 
 pub use backoff::Backoff;
