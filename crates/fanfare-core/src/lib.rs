@@ -15,6 +15,7 @@
 mod backoff;
 mod batch;
 mod call;
+mod cancellation;
 mod connection;
 mod consumer;
 mod context;
@@ -40,6 +41,7 @@ mod tx_handler;
 
 pub use backoff::Backoff;
 pub use call::Call;
+pub use cancellation::Cancellation;
 pub use connection::{ConnectionType, Loan, Slot};
 pub use consumer::{Consumer, ConsumerError};
 pub use context::{Context, Scoped};

@@ -31,9 +31,13 @@ pub enum Outcome {
         /// When it is to come again: together with the failed one.
         after: Duration,
     },
-    /// It was not begun, because the host is shutting down, or because it came so late in its
-    /// group that the lease on it would have ended; given back at once.
+    /// It was not begun, because the host is shutting down, because it came so late in its group that
+    /// the lease on it would have ended, or because the lease on an earlier one of its group was lost;
+    /// given back at once.
     Released,
+    /// The lease on it was lost before its outcome was known, so it is not settled: it comes again, or
+    /// has come again already.
+    Lost,
 }
 
 /// What a host does to settle a delivery.
@@ -46,6 +50,8 @@ pub enum Disposition {
         /// How long it stays invisible from now; zero for at once.
         after: Duration,
     },
+    /// It is no longer ours: do nothing about it.
+    Leave,
 }
 
 impl Outcome {
@@ -61,6 +67,7 @@ impl Outcome {
                 Disposition::GiveBack { after: *after }
             }
             Outcome::Released => Disposition::GiveBack { after: Duration::ZERO },
+            Outcome::Lost => Disposition::Leave,
         }
     }
 }
