@@ -258,9 +258,8 @@ impl Consumer {
     }
 
     /// Whether its deliveries are prepared before they are opened.
-    #[expect(clippy::unused_self, reason = "what prepares is asked here")]
     pub(crate) fn prepares(&self) -> bool {
-        false
+        !self.translators.is_empty()
     }
 
     /// The decoder for `tag`, or why there is none.

@@ -132,7 +132,8 @@ impl RawDelivery {
 
     /// The same delivery with another body and other attributes: what was inside of it.
     pub(crate) fn holding(&self, body: String, attributes: Attributes) -> Self {
-        RawDelivery { body, attributes, metadata: self.metadata.clone() }
+        let (metadata, cancellation) = (self.metadata.clone(), self.cancellation.clone());
+        RawDelivery { body, attributes, metadata, cancellation }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::mem::replace;
 
-use super::{Host, Item};
+use super::{Host, Item, translate::translate};
 use crate::{Outcome, RawDelivery};
 
 /// What became of a delivery that was to be prepared.
@@ -23,7 +23,7 @@ pub(super) async fn prepare(host: Host<'_>, mut item: Item) -> Prepared {
     if let Some(outcome) = claim(host, &mut item).await {
         return Prepared::Settled(item, outcome);
     }
-    if let Some(outcome) = translate(host, &mut item) {
+    if let Some(outcome) = translate(host, &mut item).await {
         return Prepared::Settled(item, outcome);
     }
     item.prepared = true;
@@ -40,15 +40,9 @@ async fn claim(_host: Host<'_>, _item: &mut Item) -> Option<Outcome> {
     None
 }
 
-/// Puts our envelope in the place of a foreign body; an outcome if that is impossible.
-fn translate(_host: Host<'_>, _item: &mut Item) -> Option<Outcome> {
-    None
-}
-
 impl Item {
     /// Puts `body` in the place of what was brought: handler, stores and observer see it, and the
     /// dead-letter queue gets what was brought.
-    #[expect(dead_code, reason = "what replaces bodies uses it")]
     pub(super) fn replace_body(&mut self, body: String) {
         let brought = replace(&mut self.delivery.body, body);
         if self.original.is_none() {
