@@ -27,7 +27,7 @@ impl PlainJson {
 }
 
 impl Format for PlainJson {
-    const NAME: &'static str = "plain JSON";
+    const NAME: &'static str = "PlainJson";
 
     fn read(
         &self,
