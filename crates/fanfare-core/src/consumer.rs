@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use crate::{
     Backoff, ClaimCheck, DynClaimCheck, DynIdempotencyStore, DynPublisher, HandledType,
     HandlerService, IdempotencyStore, Inbox, Outcome, Policy, Publisher, RawDelivery, Reason,
-    call::BoundDecoder, tag,
+    call::BoundDecoder, tag, translate::Translator,
 };
 
 /// Tries of a delivery before it is given up; with the default back-off some eight minutes.
@@ -29,6 +29,7 @@ pub struct Consumer {
     pub(crate) claim_check: Option<Arc<dyn DynClaimCheck>>,
     pub(crate) inbox: Option<Arc<dyn Inbox>>,
     pub(crate) idempotency: Option<Arc<dyn DynIdempotencyStore>>,
+    pub(crate) translators: Vec<Arc<dyn Translator>>,
     pub(crate) retry: Backoff,
     pub(crate) max_attempts: u32,
     pub(crate) observer: Option<Observer>,
@@ -127,6 +128,7 @@ impl Consumer {
             claim_check: None,
             inbox: None,
             idempotency: None,
+            translators: Vec::new(),
             retry: Backoff::default(),
             max_attempts: MAX_ATTEMPTS,
             observer: None,
@@ -168,6 +170,19 @@ impl Consumer {
     #[must_use]
     pub fn idempotency(self, store: impl IdempotencyStore + 'static) -> Self {
         Consumer { idempotency: Some(Arc::new(store)), ..self }
+    }
+
+    /// Reads messages of another system's format too, from now on: see [`translate`](crate::translate).
+    /// Translators are tried in the order in which they are given, and the first that recognises a
+    /// message takes it; what none recognises is read as fanfare's own envelope.
+    ///
+    /// A foreign type that is not mapped goes by [`Router::unknown_tags`](crate::Router::unknown_tags),
+    /// what is broken by [`Router::undecodable`](crate::Router::undecodable). A dead letter has the
+    /// message as it came.
+    #[must_use]
+    pub fn translator(mut self, translator: impl Translator + 'static) -> Self {
+        self.translators.push(Arc::new(translator));
+        self
     }
 
     /// How long a failed delivery waits before it comes again, where its handler does not say;
@@ -262,7 +277,7 @@ impl Consumer {
 
     /// Whether its deliveries are prepared before they are opened.
     pub(crate) fn prepares(&self) -> bool {
-        self.claim_check.is_some()
+        self.claim_check.is_some() || !self.translators.is_empty()
     }
 
     /// The decoder for `tag`, or why there is none.

@@ -10,6 +10,7 @@
 //! | write a host (a worker, a Lambda) | [`Consumer::process`], [`Outcome`], [`Disposition`] |
 //! | handle one within a database transaction | [`Router::on_tx`], [`Inbox`] |
 //! | keep large payloads elsewhere | [`ClaimCheckPublisher`], [`Consumer::claim_check`] |
+//! | take part in another system's formats | [`translate`], [`Consumer::translator`] |
 //! | write an adapter | [`Publisher`], [`DeadLetters`], [`Redelivery`], [`Inbox`], [`IdempotencyStore`], [`LeaseStore`], [`ClaimCheck`] |
 
 mod backoff;
@@ -37,6 +38,7 @@ mod publisher;
 mod redelivery;
 mod router;
 pub mod tag;
+pub mod translate;
 mod tx_handler;
 
 pub use backoff::Backoff;

@@ -1,6 +1,6 @@
 //! The port that events leave by.
 
-use crate::{BoxFuture, ClaimCheckError, Destination, Message};
+use crate::{BoxFuture, ClaimCheckError, Destination, Message, translate::TranslateError};
 
 /// Publishes encoded events.
 ///
@@ -117,6 +117,9 @@ pub enum PublishError {
         /// What is wrong, without the value.
         problem: String,
     },
+    /// It cannot be said in the format of its destination; nothing was sent.
+    #[error("not sent: {0}")]
+    Untranslatable(#[from] TranslateError),
     /// The topic or queue does not exist.
     #[error(
         "{destination} does not exist (as {resource}): declare it in the topology and provision it"
@@ -179,6 +182,7 @@ impl PublishError {
         match self {
             Self::OverLimit { .. } | Self::Malformed { .. } | Self::Refused { .. } => false,
             Self::NotStored { error, .. } => error.is_retryable(),
+            Self::Untranslatable(_) => false,
             // Somebody can create the topic or grant the right: the event need not change.
             Self::NotFound { .. } | Self::Denied { .. } => true,
             Self::Unavailable { .. } | Self::Blocked => true,

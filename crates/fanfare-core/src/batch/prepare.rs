@@ -5,7 +5,7 @@
 
 use std::mem::take;
 
-use super::{Host, Item, step::Step};
+use super::{Host, Item, step::Step, translate::translate};
 use crate::{Outcome, RawDelivery, Reason, claim_check};
 
 /// What became of a delivery that was to be prepared.
@@ -23,7 +23,7 @@ pub(super) async fn prepare(host: Host<'_>, mut item: Item) -> Prepared {
     if let Some(outcome) = claim(host, &mut item).await {
         return Prepared::Settled(item, outcome);
     }
-    if let Some(outcome) = translate(host, &mut item) {
+    if let Some(outcome) = translate(host, &mut item).await {
         return Prepared::Settled(item, outcome);
     }
     item.prepared = true;
@@ -52,11 +52,6 @@ async fn claim(host: Host<'_>, item: &mut Item) -> Option<Outcome> {
         true => step.failed(None, error.to_string(), "").await,
         false => step.dead_letter(Reason::Unclaimed(error), None).await,
     })
-}
-
-/// Puts our envelope in the place of a foreign body; an outcome if that is impossible.
-fn translate(_host: Host<'_>, _item: &mut Item) -> Option<Outcome> {
-    None
 }
 
 impl Item {
