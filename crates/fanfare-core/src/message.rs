@@ -1,6 +1,6 @@
 //! An event encoded for the wire, and where it goes.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,10 @@ pub struct Message {
     pub attributes: Vec<(String, String)>,
     /// The envelope with its data, structured JSON.
     pub body: String,
+    /// For how long its receiver does not see it, counted from its acceptance; none: at once. See
+    /// [`Task::after`](crate::Task::after).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Duration>,
 }
 
 impl Message {
@@ -55,7 +59,7 @@ impl Message {
         body: impl Into<String>,
     ) -> Self {
         let (id, tag, key, body) = (id.into(), tag.into(), key.into(), body.into());
-        Message { destination, id, tag, key, attributes, body }
+        Message { destination, id, tag, key, attributes, body, delay: None }
     }
 }
 
