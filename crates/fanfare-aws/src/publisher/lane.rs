@@ -68,7 +68,7 @@ impl<'a> Lane<'a> {
         for left in std::mem::take(&mut self.left) {
             if self.is_blocked(left.index) {
                 self.done.push((left.index, Err(PublishError::Blocked)));
-            } else if let Err(error) = limits::check(&self.batch[left.index], self.target.bytes()) {
+            } else if let Err(error) = self.target.check(&self.batch[left.index]) {
                 self.done.push((left.index, Err(error)));
             } else {
                 self.left.push_back(left);
