@@ -2,7 +2,7 @@
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Messages and bytes that are free. Whoever waits for room gets it in the order of asking.
+/// Messages and bytes that are free.
 #[derive(Debug)]
 pub(super) struct Room {
     messages: Semaphore,
