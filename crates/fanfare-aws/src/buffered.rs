@@ -51,7 +51,8 @@ const BYTES: usize = 8 << 20;
 ///   requests are under way the next ones fill by themselves. At most 16 are under way at once, to one
 ///   destination.
 /// - *Bounds.* At most 1,000 messages with 8 MiB are in the buffer, those under way among them
-///   ([`capacity`](Self::capacity)). Who publishes more waits for room, in order.
+///   ([`capacity`](Self::capacity)). Who publishes more waits for room. Calls go in one after another,
+///   in the order in which they were made: behind one that waits for room, others wait too.
 /// - *Order.* Where a destination keeps order, messages of one key leave in the order in which they came
 ///   in, one request after another: none overtakes one that is tried again. A message that fails
 ///   blocks what follows it in the same call, as everywhere; it does not block other calls'.
@@ -111,9 +112,7 @@ impl<P: Publisher + 'static> Publisher for BufferedPublisher<P> {
             return PublishReport::new(Vec::new());
         }
         let call = Arc::new(Call::new(batch.len()));
-        for (index, message) in batch.iter().enumerate() {
-            self.buffer.put(message, &call, index).await;
-        }
+        self.buffer.put(batch, &call).await;
         PublishReport::new(call.outcomes().await)
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Buffer<P> {
     pub(super) publisher: Arc<P>,
     pub(super) linger: Duration,
     pub(super) room: Room,
+    /// Whose messages go in.
+    turn: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -37,12 +39,24 @@ struct State {
 
 impl<P: Publisher + 'static> Buffer<P> {
     pub(super) fn new(publisher: Arc<P>, linger: Duration, messages: usize, bytes: usize) -> Self {
-        let (room, state) = (Room::new(messages, bytes), Mutex::default());
-        Buffer { publisher, linger, room, state }
+        let room = Room::new(messages, bytes);
+        Buffer { publisher, linger, room, turn: Default::default(), state: Mutex::default() }
     }
 
-    /// Takes in the message at `index` of a call, as soon as there is room for it.
-    pub(super) async fn put(self: &Arc<Self>, message: &Message, call: &Arc<Call>, index: usize) {
+    /// Takes in the messages of a call, each as soon as there is room for it.
+    pub(super) async fn put(self: &Arc<Self>, batch: &[Message], call: &Arc<Call>) {
+        // Without waiting where nobody waits, which would count as work of the caller's task and have it
+        // yield in the middle of its messages.
+        let _turn = match self.turn.try_lock() {
+            Ok(turn) => turn,
+            Err(_) => self.turn.lock().await,
+        };
+        for (index, message) in batch.iter().enumerate() {
+            self.put_one(message, call, index).await;
+        }
+    }
+
+    async fn put_one(self: &Arc<Self>, message: &Message, call: &Arc<Call>, index: usize) {
         let bytes = message.size() + message.key.len();
         if let Some(taken) = self.room.take(bytes).await {
             taken.keep();

@@ -2,7 +2,7 @@
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Messages and bytes that are free. Whoever waits for room gets it in the order of asking.
+/// Messages and bytes that are free.
 #[derive(Debug)]
 pub(super) struct Room {
     messages: Semaphore,
@@ -38,9 +38,8 @@ impl Room {
 
     /// Waits until there is room for a message of so many bytes; all of it for one that is larger.
     pub(super) async fn take(&self, bytes: usize) -> Option<Taken<'_>> {
-        let message = self.messages.acquire().await.ok()?;
-        let bytes = self.bytes.acquire_many(self.cut(bytes)).await.ok()?;
-        Some(Taken { message, bytes })
+        let message = take(&self.messages, 1).await?;
+        Some(Taken { message, bytes: take(&self.bytes, self.cut(bytes)).await? })
     }
 
     /// Gives back what so many messages of so many bytes, each [cut](Self::cut), took.
@@ -65,5 +64,13 @@ impl Taken<'_> {
     pub(super) fn keep(self) {
         self.message.forget();
         self.bytes.forget();
+    }
+}
+
+/// Without waiting where there are enough; those that others wait for are never to be had that way.
+async fn take(permits: &Semaphore, count: u32) -> Option<SemaphorePermit<'_>> {
+    match permits.try_acquire_many(count) {
+        Ok(taken) => Some(taken),
+        Err(_) => permits.acquire_many(count).await.ok(),
     }
 }
