@@ -3,10 +3,10 @@
 //!
 //! A consumer with nothing to prepare with ([`Consumer::prepares`](crate::Consumer)) never comes here.
 
-use std::mem::replace;
+use std::mem::take;
 
-use super::{Host, Item, translate::translate};
-use crate::{Outcome, RawDelivery};
+use super::{Host, Item, step::Step, translate::translate};
+use crate::{Outcome, RawDelivery, Reason, claim_check};
 
 /// What became of a delivery that was to be prepared.
 pub(super) enum Prepared {
@@ -36,19 +36,34 @@ async fn parked(_host: Host<'_>, _item: &mut Item) -> Option<Outcome> {
 }
 
 /// Fetches the body that a pointer stands for; an outcome if it cannot be had.
-async fn claim(_host: Host<'_>, _item: &mut Item) -> Option<Outcome> {
-    None
+async fn claim(host: Host<'_>, item: &mut Item) -> Option<Outcome> {
+    let store = host.consumer.claim_check.as_deref()?;
+    let fetched = claim_check::fetch(store, &item.delivery).await?;
+    let error = match fetched {
+        Ok(body) => {
+            item.replace_body(body);
+            claim_check::forget_size(&mut item.delivery.attributes);
+            return None;
+        }
+        Err(error) => error,
+    };
+    let step = Step { host, item };
+    Some(match error.is_retryable() {
+        true => step.failed(None, error.to_string(), "").await,
+        false => step.dead_letter(Reason::Unclaimed(error), None).await,
+    })
 }
 
 impl Item {
     /// Puts `body` in the place of what was brought: handler, stores and observer see it, and the
     /// dead-letter queue gets what was brought.
     pub(super) fn replace_body(&mut self, body: String) {
-        let brought = replace(&mut self.delivery.body, body);
+        let brought = take(&mut self.delivery.body);
         if self.original.is_none() {
             let original = RawDelivery { body: brought, ..self.delivery.clone() };
             self.original = Some(Box::new(original));
         }
+        self.delivery.body = body;
     }
 
     /// As the transport brought it.

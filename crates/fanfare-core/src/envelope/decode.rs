@@ -14,7 +14,7 @@ use serde::{
 };
 
 use super::Envelope;
-use crate::{Context, translate::TranslateError};
+use crate::{Context, Pointer, translate::TranslateError};
 
 /// Why a body is not an event that can be handled. Messages name fields and types, never values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +23,11 @@ pub enum DecodeError {
     /// The body is not a JSON object, or its JSON is broken before the data was reached.
     #[error("the body is not a CloudEvents JSON object: {0}")]
     NotJson(String),
+    /// The body is a pointer to where the event is kept.
+    #[error(
+        "the body is a pointer to a payload that is kept elsewhere: give the consumer a claim check (Consumer::claim_check)"
+    )]
+    Pointer,
     /// A required attribute is missing, or an attribute has a form that CloudEvents does not allow.
     #[error("CloudEvents attribute `{attribute}` {problem}")]
     Attribute {
@@ -249,10 +254,10 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 impl<'a> Cursor<'a> {
     fn start(body: &'a str) -> Result<Self, DecodeError> {
         let mut cursor = Cursor { body, at: 0, first: true };
-        cursor
-            .punctuation(b'{')
-            .then_some(cursor)
-            .ok_or_else(|| broken("it does not begin with `{`"))
+        cursor.punctuation(b'{').then_some(cursor).ok_or_else(|| match Pointer::parse(body) {
+            Some(_) => DecodeError::Pointer,
+            None => broken("it does not begin with `{`"),
+        })
     }
 
     /// The next key, with the cursor on its value; `None` at the object's end.
