@@ -9,7 +9,7 @@
 //! | answer with further events | [`IntoEvents`], [`Task`] |
 //! | write a host (a worker, a Lambda) | [`Consumer::process`], [`Outcome`], [`Disposition`] |
 //! | handle one within a database transaction | [`Router::on_tx`], [`Inbox`] |
-//! | write an adapter | [`Publisher`], [`DeadLetters`], [`Redelivery`], [`Inbox`], [`IdempotencyStore`], [`LeaseStore`] |
+//! | write an adapter | [`Publisher`], [`DeadLetters`], [`Redelivery`], [`Inbox`], [`IdempotencyStore`], [`ParkedGroups`], [`LeaseStore`] |
 
 mod backoff;
 mod batch;
@@ -30,8 +30,10 @@ mod into_events;
 mod lease;
 mod message;
 mod outcome;
+mod parked;
 mod publisher;
 mod redelivery;
+mod retry;
 mod router;
 pub mod tag;
 mod tx_handler;
@@ -61,8 +63,10 @@ pub use lease::{
 };
 pub use message::{Destination, Message, TYPE_ATTRIBUTE};
 pub use outcome::{Disposition, Outcome, Reason};
+pub use parked::{DynParkedGroups, MemoryParkedGroups, ParkedGroups, ParkedGroupsError, Turn};
 pub use publisher::{DynPublisher, PublishError, PublishReport, Publisher};
 pub use redelivery::{DynRedelivery, GivenBack, Redelivery};
+pub use retry::Retry;
 pub use router::{HandledType, HandlerService, Policy, Router};
 pub use tx_handler::TxHandler;
 
