@@ -241,6 +241,12 @@ impl Consumer {
         }
     }
 
+    /// Whether its deliveries are prepared before they are opened.
+    #[expect(clippy::unused_self, reason = "what prepares is asked here")]
+    pub(crate) fn prepares(&self) -> bool {
+        false
+    }
+
     /// The decoder for `tag`, or why there is none.
     pub(crate) fn decoder(&self, tag: &str) -> Result<&BoundDecoder, Reason> {
         self.decoders.get(tag).ok_or_else(|| {

@@ -3,8 +3,10 @@
 //! Its only I/O is through ports, and all of it happens within a group's step: the next delivery
 //! of a group starts when the last is wholly done. There are two kinds of step: a delivery for a
 //! plain handler by itself (`step`), and several for handlers that run in transactions, in one
-//! unit of work (`unit`). Who comes when is decided by the schedule (`schedule`).
+//! unit of work (`unit`). Where the consumer has something to prepare with, a step of its own comes
+//! before (`prepare`). Who comes when is decided by the schedule (`schedule`).
 
+mod prepare;
 mod schedule;
 mod step;
 mod unit;
@@ -37,6 +39,10 @@ struct Item {
     /// Its group's place in the schedule.
     group: usize,
     delivery: RawDelivery,
+    /// What the transport brought, where that is not what is handled.
+    original: Option<Box<RawDelivery>>,
+    /// Whether it has been prepared; it is the first of its group then, and stays that.
+    prepared: bool,
 }
 
 /// A delivery that has been looked into.

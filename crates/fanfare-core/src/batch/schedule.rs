@@ -11,6 +11,7 @@ use tracing::Instrument;
 
 use super::{
     Content, Host, Item, Opening, failed_after,
+    prepare::{Prepared, prepare},
     step::Step,
     unit::{self, Ended, Member},
 };
@@ -29,6 +30,8 @@ pub(super) struct Schedule<'a> {
     host: Host<'a>,
     concurrency: usize,
     groups: Vec<Group>,
+    /// Groups whose next delivery is to be prepared first.
+    unprepared: VecDeque<usize>,
     /// Groups whose next delivery is for a plain handler, and may begin.
     plain: VecDeque<usize>,
     /// Groups whose next delivery is for a unit of work, and may begin.
@@ -59,6 +62,7 @@ enum Halt {
 /// A step that has ended.
 #[expect(clippy::large_enum_variant, reason = "most are plain, and a box for each costs more")]
 enum Done {
+    Prepared(Item),
     Plain(Item, Outcome),
     Unit(Vec<Ended>),
 }
@@ -69,6 +73,7 @@ impl<'a> Schedule<'a> {
             host,
             concurrency,
             groups: groups(batch),
+            unprepared: VecDeque::new(),
             plain: VecDeque::new(),
             transactional: VecDeque::new(),
             running: FuturesUnordered::new(),
@@ -97,6 +102,11 @@ impl<'a> Schedule<'a> {
 
     fn done(&mut self, done: Done) {
         match done {
+            Done::Prepared(item) => {
+                let group = item.group;
+                self.groups[group].put_back(item);
+                self.ready(group);
+            }
             Done::Plain(item, outcome) => {
                 let group = item.group;
                 self.settle(item, outcome);
@@ -108,6 +118,16 @@ impl<'a> Schedule<'a> {
 
     /// Begins what may run now.
     fn begin(&mut self) {
+        // No more is prepared than can begin, and what is prepared at once shares a unit of work.
+        while self.running.len() + self.plain.len() < self.concurrency
+            && let Some(group) = self.unprepared.pop_front()
+        {
+            if !self.may_begin() || self.groups[group].is_lost() {
+                self.give_back(group, &Outcome::Released);
+            } else if let Some(item) = self.groups[group].take_item() {
+                self.run(preparation(self.host, item).boxed());
+            }
+        }
         if !self.unit_runs
             && self.running.len() < self.concurrency
             && let Some(inbox) = &self.host.consumer.inbox
@@ -125,13 +145,16 @@ impl<'a> Schedule<'a> {
             if !self.may_begin() || self.groups[group].is_lost() {
                 self.give_back(group, &Outcome::Released);
             } else if let Some(opening) = self.groups[group].take_next(self.host) {
-                let mut step = plain(self.host, opening).boxed();
-                // What need not wait is done at once.
-                match (&mut step).now_or_never() {
-                    Some(done) => self.done(done),
-                    None => self.running.push(step),
-                }
+                self.run(plain(self.host, opening).boxed());
             }
+        }
+    }
+
+    /// Runs a step; what need not wait is done at once.
+    fn run(&mut self, mut step: BoxFuture<'a, Done>) {
+        match (&mut step).now_or_never() {
+            Some(done) => self.done(done),
+            None => self.running.push(step),
         }
     }
 
@@ -191,6 +214,10 @@ impl<'a> Schedule<'a> {
         if next.is_empty() {
             return;
         }
+        if next.is_to_be_prepared(self.host) {
+            self.unprepared.push_back(group);
+            return;
+        }
         // It is looked into only where that decides something, and else when it begins: the events of
         // a whole batch are more than a processor's cache holds.
         let in_transaction = self.host.consumer.inbox.is_some()
@@ -240,11 +267,19 @@ impl Group {
         self.next.is_none() && self.waiting.is_empty()
     }
 
+    /// Whether its next delivery is to be prepared first.
+    fn is_to_be_prepared(&self, host: Host<'_>) -> bool {
+        host.consumer.prepares() && self.first().is_some_and(|item| !item.prepared)
+    }
+
     /// Whether the lease on its next delivery is lost.
     fn is_lost(&self) -> bool {
-        let opened = self.next.as_deref().map(|opening| &opening.item);
-        let next = opened.or_else(|| self.waiting.front());
-        next.is_some_and(|item| item.delivery.cancellation.is_cancelled())
+        self.first().is_some_and(|item| item.delivery.cancellation.is_cancelled())
+    }
+
+    fn first(&self) -> Option<&Item> {
+        let opened = self.next.as_ref().map(|opening| &opening.item);
+        opened.or_else(|| self.waiting.front())
     }
 
     /// Its next delivery, looked into.
@@ -279,6 +314,9 @@ impl Group {
 
     /// Takes its next delivery if it can be in one unit of work with `others`.
     fn take_beside(&mut self, others: &[Member], host: Host<'_>) -> Option<Member> {
+        if self.is_to_be_prepared(host) {
+            return None;
+        }
         let Opening { item, content, span } = self.take_next(host)?;
         match content {
             Content::Call(call) if call.wants_connection() && fits(&item, &call, others) => {
@@ -305,9 +343,16 @@ fn fits(item: &Item, call: &Call, others: &[Member]) -> bool {
     })
 }
 
+async fn preparation(host: Host<'_>, item: Item) -> Done {
+    match prepare(host, item).await {
+        Prepared::Ready(item) => Done::Prepared(item),
+        Prepared::Settled(item, outcome) => Done::Plain(item, outcome),
+    }
+}
+
 async fn plain(host: Host<'_>, opening: Opening) -> Done {
     let Opening { item, content, span } = opening;
-    let step = Step { host, delivery: &item.delivery };
+    let step = Step { host, item: &item };
     let outcome = step.run(content).instrument(span).await;
     Done::Plain(item, outcome)
 }
@@ -321,7 +366,7 @@ fn groups(batch: Vec<RawDelivery>) -> Vec<Group> {
             Some(name) => *by_name.entry(name.clone()).or_insert(groups.len()),
             None => groups.len(),
         };
-        let item = Item { index, group, delivery };
+        let item = Item { index, group, delivery, original: None, prepared: false };
         match groups.get_mut(group) {
             Some(group) => group.waiting.push_back(item),
             None => groups.push(Group::new(item)),

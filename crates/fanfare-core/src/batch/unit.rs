@@ -65,7 +65,7 @@ impl Member {
     }
 
     fn step<'a>(&'a self, host: Host<'a>) -> Step<'a> {
-        Step { host, delivery: &self.item.delivery }
+        Step { host, item: &self.item }
     }
 
     /// Runs its handler in `unit`.
