@@ -4,7 +4,7 @@
 //! |---|---|
 //! | connect | [`Aws`] |
 //! | publish | [`AwsPublisher`], under a [`fanfare_core::Emitter`] |
-//! | consume a queue for ever | [`Worker`] |
+//! | consume a queue for ever | [`Worker`], [`Workers`] for several |
 //! | consume a stream for ever | [`StreamWorker`] |
 //! | remember in DynamoDB what was handled (feature `dynamodb`) | `DynamoIdempotencyStore` |
 //! | wake a relay that is a Lambda function (feature `lambda`) | `RelayFunction` |
@@ -41,4 +41,4 @@ pub use queue::Queue;
 pub use relay_function::{RelayFunction, WakeError};
 pub use signals::interrupted;
 pub use stream::{Hold, StartAt, Stream, StreamWorker, StreamWorkerError};
-pub use worker::{Worker, WorkerError};
+pub use worker::{Health, HealthProbe, Worker, WorkerError, Workers, WorkersError};
