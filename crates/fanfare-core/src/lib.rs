@@ -53,7 +53,7 @@ pub use claim_check::{
 pub use connection::{ConnectionType, Loan, Slot};
 pub use consumer::{Consumer, ConsumerError};
 pub use context::{Context, Scoped};
-pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetters, DynDeadLetters};
+pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetters, DynDeadLetters, GROUP_ATTRIBUTE};
 pub use delivery::{Attribute, Attributes, Delivery, Metadata, RawDelivery};
 pub use emitter::{EmitError, Emitter, seal, seal_event};
 pub use envelope::{DecodeError, Envelope, Opened};

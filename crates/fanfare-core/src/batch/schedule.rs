@@ -15,7 +15,7 @@ use super::{
     step::Step,
     unit::{self, Ended, Member},
 };
-use crate::{Call, Envelope, InboxKey, Outcome, RawDelivery};
+use crate::{Attribute, Call, Envelope, GROUP_ATTRIBUTE, InboxKey, Outcome, RawDelivery};
 
 /// The most deliveries in one unit of work: enough that the commit's cost is shared, few enough
 /// that a broken one costs little.
@@ -74,7 +74,7 @@ impl<'a> Schedule<'a> {
         let mut schedule = Schedule {
             host,
             concurrency,
-            groups: groups(batch),
+            groups: groups(batch, host.consumer.parked.is_some()),
             unprepared: VecDeque::new(),
             plain: VecDeque::new(),
             transactional: VecDeque::new(),
@@ -370,11 +370,16 @@ async fn plain(host: Host<'_>, opening: Opening) -> Done {
     Done::Plain(item, outcome)
 }
 
-/// Splits a batch into its groups; a delivery without a group is one of its own.
-fn groups(batch: Vec<RawDelivery>) -> Vec<Group> {
+/// Splits a batch into its groups; a delivery without a group is one of its own. Where groups are
+/// `parked` a redriven one is of the group that its letter names.
+fn groups(batch: Vec<RawDelivery>, parked: bool) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::with_capacity(batch.len());
     let mut by_name: HashMap<String, usize> = HashMap::new();
-    for (index, delivery) in batch.into_iter().enumerate() {
+    for (index, mut delivery) in batch.into_iter().enumerate() {
+        if parked && delivery.metadata.group.is_none() {
+            let named = delivery.attributes.get(GROUP_ATTRIBUTE).and_then(Attribute::as_str);
+            delivery.metadata.group = named.map(Into::into);
+        }
         let group = match &delivery.metadata.group {
             Some(name) => *by_name.entry(name.clone()).or_insert(groups.len()),
             None => groups.len(),
