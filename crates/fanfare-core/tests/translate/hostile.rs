@@ -44,10 +44,13 @@ fn read(delivery: &RawDelivery) -> Result<bool, String> {
     Ok(false)
 }
 
+/// A body, attributes, and how it is refused.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+
 #[test]
 fn wrong_types_are_refused_by_the_name_of_their_field() {
     let headers = [("NServiceBus.AmazonSQS.Headers", r#"{"a":"secret","b":5}"#)];
-    let cases: [(&str, &[(&str, &str)], &str); 22] = [
+    let cases: [Case<'_>; 22] = [
         (
             r#"{"messageType":"secret","message":{}}"#,
             &[],
