@@ -10,7 +10,7 @@
 //! | write a host (a worker, a Lambda) | [`Consumer::process`], [`Outcome`], [`Disposition`] |
 //! | handle one within a database transaction | [`Router::on_tx`], [`Inbox`] |
 //! | keep large payloads elsewhere | [`ClaimCheckPublisher`], [`Consumer::claim_check`] |
-//! | take part in another system's formats | [`translate`], [`Consumer::translator`] |
+//! | read and write other systems' messages | [`translate`], [`Consumer::translator`] |
 //! | write an adapter | [`Publisher`], [`DeadLetters`], [`Redelivery`], [`Inbox`], [`IdempotencyStore`], [`ParkedGroups`], [`LeaseStore`], [`ClaimCheck`] |
 
 mod backoff;
