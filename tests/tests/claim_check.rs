@@ -73,7 +73,7 @@ impl Ground {
         let config = localstack.sdk_config();
         let aws = Aws::new(&config, ACCOUNT)?;
         let router: Router<Seen> = Router::new("delivery").on(ship);
-        let topology = Topology::new(format!("t{}-{name}", std::process::id()));
+        let topology = Topology::new(&format!("t{}-{name}", std::process::id()));
         let topology = topology.topic("orders", orders).service(&router);
         provision(&aws, &topology).await?;
         let bindings = topology.bindings();
