@@ -10,7 +10,8 @@
 //! | write a host (a worker, a Lambda) | [`Consumer::process`], [`Outcome`], [`Disposition`] |
 //! | handle one within a database transaction | [`Router::on_tx`], [`Inbox`] |
 //! | keep large payloads elsewhere | [`ClaimCheckPublisher`], [`Consumer::claim_check`] |
-//! | write an adapter | [`Publisher`], [`DeadLetters`], [`Redelivery`], [`Inbox`], [`IdempotencyStore`], [`LeaseStore`], [`ClaimCheck`] |
+//! | take part in another system's formats | [`translate`], [`Consumer::translator`] |
+//! | write an adapter | [`Publisher`], [`DeadLetters`], [`Redelivery`], [`Inbox`], [`IdempotencyStore`], [`ParkedGroups`], [`LeaseStore`], [`ClaimCheck`] |
 
 mod backoff;
 mod batch;
@@ -33,10 +34,13 @@ mod into_events;
 mod lease;
 mod message;
 mod outcome;
+mod parked;
 mod publisher;
 mod redelivery;
+mod retry;
 mod router;
 pub mod tag;
+pub mod translate;
 mod tx_handler;
 
 pub use backoff::Backoff;
@@ -69,8 +73,10 @@ pub use lease::{
 };
 pub use message::{Destination, Message, TYPE_ATTRIBUTE};
 pub use outcome::{Disposition, Outcome, Reason};
-pub use publisher::{DynPublisher, PublishError, PublishReport, Publisher};
+pub use parked::{DynParkedGroups, MemoryParkedGroups, ParkedGroups, ParkedGroupsError, Turn};
+pub use publisher::{DynPublisher, PublishError, PublishReport, Publisher, RequestLimits};
 pub use redelivery::{DynRedelivery, GivenBack, Redelivery};
+pub use retry::Retry;
 pub use router::{HandledType, HandlerService, Policy, Router};
 pub use tx_handler::TxHandler;
 
