@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::DecodeError;
+use crate::{ClaimCheckError, DecodeError};
 
 /// What became of one delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub enum Outcome {
         /// How many events its handler returned.
         published: usize,
     },
-    /// The inbox, or the idempotency store, knew it: its effect was there already.
+    /// The inbox, or another store, knew it: its effect was there already.
     Duplicate,
     /// It could not be handled, and the policy is to let it go.
     Ignored(Reason),
@@ -87,6 +87,8 @@ pub enum Reason {
     },
     /// It is no event, or its data does not fit.
     Undecodable(DecodeError),
+    /// Its payload is elsewhere, and can never be fetched from there.
+    Unclaimed(ClaimCheckError),
     /// It is the last of so many events, each caused by the one before: a loop.
     TooManyHops(u32),
     /// It failed as often as it may.
@@ -98,6 +100,12 @@ pub enum Reason {
     },
     /// An event that its handler returned can never be published.
     Unpublishable(String),
+    /// An earlier event of its group is in the dead-letter queue, and it waits there for its turn
+    /// (see [`Consumer::park_groups`](crate::Consumer::park_groups)).
+    Parked {
+        /// The id of the event that is to be handled next in its group.
+        behind: String,
+    },
     /// An event with its source and id was handled already, or is being, but with other data.
     OtherPayload,
 }
@@ -113,6 +121,7 @@ impl fmt::Display for Reason {
                 write!(f, "unknown type tag `{tag}`: only {handled} is handled")
             }
             Reason::Undecodable(error) => write!(f, "undecodable: {error}"),
+            Reason::Unclaimed(error) => write!(f, "unclaimed: {error}"),
             Reason::TooManyHops(hops) => {
                 write!(f, "{hops} hops: events cause each other in a loop")
             }
@@ -122,6 +131,7 @@ impl fmt::Display for Reason {
             Reason::OtherPayload => {
                 f.write_str("an event with its source and id, but with other data, came before")
             }
+            Reason::Parked { behind } => write!(f, "parked: {behind} of its group comes first"),
             Reason::Unpublishable(error) => write!(f, "what follows cannot be published: {error}"),
         }
     }
