@@ -66,13 +66,6 @@ const ID_CHARACTERS: usize = 128;
 /// Characters of an attribute name.
 const NAME_CHARACTERS: usize = 256;
 
-/// What a message weighs: its body, and each attribute's name, data type and value.
-pub(crate) fn size(message: &Message) -> usize {
-    let attributes = message.attributes.iter();
-    let attributes = attributes.map(|(name, value)| name.len() + "String".len() + value.len());
-    message.body.len() + attributes.sum::<usize>()
-}
-
 /// Refuses what the service would refuse, or silently drop; `bytes` is its limit.
 pub(crate) fn check(message: &Message, bytes: usize) -> Result<(), PublishError> {
     let tag = || message.tag.clone();
@@ -84,7 +77,7 @@ pub(crate) fn check(message: &Message, bytes: usize) -> Result<(), PublishError>
         unit,
     };
     let malformed = |problem: String| Err(PublishError::Malformed { tag: tag(), problem });
-    let count = message.attributes.len();
+    let count = message.attributes.len() + usize::from(message.offloaded.is_some());
     if count > ATTRIBUTES {
         return Err(over("the number of its message attributes", count, ATTRIBUTES, "attributes"));
     }
@@ -115,7 +108,7 @@ pub(crate) fn check(message: &Message, bytes: usize) -> Result<(), PublishError>
             c as u32
         ));
     }
-    let size = size(message);
+    let size = message.size();
     if size > bytes {
         return Err(over("its size with attributes", size, bytes, "bytes"));
     }
@@ -147,8 +140,7 @@ pub(crate) fn is_allowed(c: char) -> bool {
 fn first_illegal(text: &str) -> Option<char> {
     // Hardly any text has the bytes that such a character has or begins with, and a loop without a way
     // out is one that the compiler does many bytes at a time.
-    let suspicious =
-        text.bytes().fold(false, |found, byte| found | (byte < b' ') | (byte == 0xEF));
+    let suspicious = text.bytes().fold(false, |found, byte| found | (byte < b' ') | (byte == 0xEF));
     if suspicious { text.chars().find(|c| !is_allowed(*c)) } else { None }
 }
 

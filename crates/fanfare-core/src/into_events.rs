@@ -278,6 +278,7 @@ impl PendingEvent {
             attributes,
             body,
             delay: self.delay,
+            offloaded: None,
         })
     }
 }

@@ -256,7 +256,8 @@ impl Topology {
             Some(TopologyError::UnfairTopic { topic: topic.clone(), found })
         });
         let unfair = unfair.or_else(|| {
-            let service = services.find(|service| !self.kinds(service).contains(&Kind::Standard))?;
+            let service =
+                services.find(|service| !self.kinds(service).contains(&Kind::Standard))?;
             Some(TopologyError::UnfairTasks { service: service.clone() })
         });
         unfair.map_or(Ok(()), Err)

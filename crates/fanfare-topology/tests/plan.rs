@@ -226,9 +226,8 @@ fn the_topics_and_names_of_services_that_read_streams_are_checked_too() {
 
 #[test]
 fn a_fair_topic_and_fair_tasks_have_a_tenant_and_all_others_none() {
-    let topology = shop()
-        .fair_topic("orders", Tenant::field("customer"))
-        .fair_tasks("delivery", Tenant::Key);
+    let topology =
+        shop().fair_topic("orders", Tenant::field("customer")).fair_tasks("delivery", Tenant::Key);
     assert!(topology.plan().is_ok());
     let bindings = topology.bindings();
     assert_eq!(bindings.topic_tenant("orders"), Some(&Tenant::Field("customer".into())));

@@ -19,7 +19,6 @@ use super::{
     lane::{Due, Entry, Freed, Lane, Ticket},
     room::Room,
 };
-use crate::limits;
 
 pub(super) struct Buffer<P> {
     pub(super) publisher: Arc<P>,
@@ -58,7 +57,7 @@ impl<P: Publisher + 'static> Buffer<P> {
     }
 
     async fn put_one(self: &Arc<Self>, message: &Message, call: &Arc<Call>, index: usize) {
-        let bytes = limits::size(message) + message.key.len();
+        let bytes = message.size() + message.key.len();
         if let Some(taken) = self.room.take(bytes).await {
             taken.keep();
         }

@@ -141,8 +141,7 @@ impl Lane {
             let Some(entry) = self.ready.pop_front_if(next) else { break };
             self.ready_bytes -= entry.ticket.bytes as usize;
             left = left.saturating_sub(entry.ticket.bytes as usize);
-            let behind =
-                if repeats_keys { self.behind.get_mut(&entry.message.key) } else { None };
+            let behind = if repeats_keys { self.behind.get_mut(&entry.message.key) } else { None };
             batch.push(entry);
             if let Some(behind) = behind {
                 while batch.len() < messages

@@ -1,9 +1,11 @@
 //! Where a lane's messages go: one request to it, one result per entry.
 
+use std::borrow::Cow;
+
 use aws_sdk_sns::types::{MessageAttributeValue as SnsAttribute, PublishBatchRequestEntry};
 use aws_sdk_sqs::types::{MessageAttributeValue as SqsAttribute, SendMessageBatchRequestEntry};
 use aws_smithy_types::error::operation::BuildError;
-use fanfare_core::{Message, PublishError};
+use fanfare_core::{Message, PAYLOAD_SIZE_ATTRIBUTE, PublishError};
 use fanfare_topology::{Bindings, Kind, Tenant};
 
 use super::delay;
@@ -102,9 +104,9 @@ impl<'a> Target<'a> {
                 .message(&message.body)
                 .set_message_group_id(self.group(message))
                 .set_message_deduplication_id(self.deduplication_id(message));
-            for (name, value) in &message.attributes {
+            for (name, data_type, value) in attributes(message) {
                 let value =
-                    SnsAttribute::builder().data_type("String").string_value(value).build()?;
+                    SnsAttribute::builder().data_type(data_type).string_value(value).build()?;
                 entry = entry.message_attributes(name, value);
             }
             entry.build()
@@ -114,7 +116,8 @@ impl<'a> Target<'a> {
         let request =
             request.set_publish_batch_request_entries(Some(entries.map_err(Failure::unbuildable)?));
         let answer = request.send().await.map_err(|error| Failure::of(&error))?;
-        let accepted = answer.successful().iter().map(|entry| (entry.id().unwrap_or_default(), Ok(())));
+        let accepted =
+            answer.successful().iter().map(|entry| (entry.id().unwrap_or_default(), Ok(())));
         let failed = answer.failed().iter().map(|entry| {
             let failure = Failure::of_entry(entry.code(), entry.message(), entry.sender_fault());
             (entry.id(), Err(failure))
@@ -130,9 +133,9 @@ impl<'a> Target<'a> {
                 .set_delay_seconds(delay::of(message))
                 .set_message_group_id(self.group(message))
                 .set_message_deduplication_id(self.deduplication_id(message));
-            for (name, value) in &message.attributes {
+            for (name, data_type, value) in attributes(message) {
                 let value =
-                    SqsAttribute::builder().data_type("String").string_value(value).build()?;
+                    SqsAttribute::builder().data_type(data_type).string_value(value).build()?;
                 entry = entry.message_attributes(name, value);
             }
             entry.build()
@@ -148,6 +151,16 @@ impl<'a> Target<'a> {
         });
         Ok(in_order(messages.len(), accepted.chain(failed)))
     }
+}
+
+/// Name, data type and value of a message's attributes: of its own, and of what says that its body is a
+/// pointer.
+fn attributes(message: &Message) -> impl Iterator<Item = (&str, &'static str, Cow<'_, str>)> {
+    let own = message.attributes.iter();
+    let own = own.map(|(name, value)| (&**name, "String", Cow::Borrowed(&**value)));
+    let size = message.offloaded;
+    let size = size.map(|bytes| (PAYLOAD_SIZE_ATTRIBUTE, "Number", bytes.to_string().into()));
+    own.chain(size)
 }
 
 /// One result per entry.

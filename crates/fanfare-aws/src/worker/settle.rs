@@ -158,10 +158,13 @@ struct Waiting {
 
 impl Waiting {
     fn push(&mut self, settlement: Settlement) {
+        if settlement.disposition == Disposition::Leave {
+            return;
+        }
         self.since.get_or_insert_with(Instant::now);
         match settlement.disposition {
             Disposition::Acknowledge => self.deletes.push_back(settlement),
-            Disposition::GiveBack { .. } => self.changes.push_back(settlement),
+            Disposition::GiveBack { .. } | Disposition::Leave => self.changes.push_back(settlement),
         }
     }
 
@@ -216,7 +219,7 @@ type Failures = HashMap<usize, Failure>;
 
 async fn request(queue: &Queue, batch: &[Settlement]) -> Result<Failures, Failure> {
     match batch.first().map(|settlement| settlement.disposition) {
-        None => Ok(Failures::new()),
+        None | Some(Disposition::Leave) => Ok(Failures::new()),
         Some(Disposition::Acknowledge) => delete(queue, batch).await,
         Some(Disposition::GiveBack { .. }) => {
             let changes = batch.iter().map(|given| (given.receipt.as_str(), visibility(given)));

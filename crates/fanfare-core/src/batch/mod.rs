@@ -3,10 +3,13 @@
 //! Its only I/O is through ports, and all of it happens within a group's step: the next delivery
 //! of a group starts when the last is wholly done. There are two kinds of step: a delivery for a
 //! plain handler by itself (`step`), and several for handlers that run in transactions, in one
-//! unit of work (`unit`). Who comes when is decided by the schedule (`schedule`).
+//! unit of work (`unit`). Where the consumer has something to prepare with, a step of its own comes
+//! before (`prepare`). Who comes when is decided by the schedule (`schedule`).
 
+mod prepare;
 mod schedule;
 mod step;
+mod translate;
 mod unit;
 
 use std::time::Duration;
@@ -37,6 +40,10 @@ struct Item {
     /// Its group's place in the schedule.
     group: usize,
     delivery: RawDelivery,
+    /// What the transport brought, where that is not what is handled.
+    original: Option<Box<RawDelivery>>,
+    /// Whether it has been prepared; it is the first of its group then, and stays that.
+    prepared: bool,
 }
 
 /// A delivery that has been looked into.
@@ -74,6 +81,11 @@ impl Consumer {
     /// `may_begin` is asked before each delivery; from its first `false` on nothing new is begun,
     /// and the rest is [`Outcome::Released`]: because the host is asked to stop, or because what
     /// is begun now would outlive the lease on its message.
+    ///
+    /// A host that loses the lease on a delivery cancels its
+    /// [`cancellation`](RawDelivery::cancellation). Then it is not begun; or, if it was, whatever
+    /// comes of it is [`Outcome::Lost`], and it is not dead-lettered. The rest of its group is not
+    /// begun either, and released.
     ///
     /// Dropping the stream abandons the handlers that run, and rolls back the transaction that is
     /// under way; their deliveries have no outcome.
@@ -127,7 +139,7 @@ impl Consumer {
             Ok(decode) => decode,
             Err(reason) => return (Content::Refused(self.unknown_tags, reason, id), span),
         };
-        let content = match decode(opened, delivery.metadata.clone()) {
+        let content = match decode(opened, delivery) {
             Ok(call) if call.envelope().context.hops > MAX_HOPS => {
                 let reason = Reason::TooManyHops(call.envelope().context.hops);
                 Content::Refused(Policy::DeadLetter, reason, id)

@@ -11,6 +11,7 @@ use tracing::Instrument;
 
 use super::{
     Content, Host, Item, Opening, failed_after,
+    prepare::{Prepared, prepare},
     step::Step,
     unit::{self, Ended, Member},
 };
@@ -29,6 +30,8 @@ pub(super) struct Schedule<'a> {
     host: Host<'a>,
     concurrency: usize,
     groups: Vec<Group>,
+    /// Groups whose next delivery is to be prepared first.
+    unprepared: VecDeque<usize>,
     /// Groups whose next delivery is for a plain handler, and may begin.
     plain: VecDeque<usize>,
     /// Groups whose next delivery is for a unit of work, and may begin.
@@ -39,17 +42,27 @@ pub(super) struct Schedule<'a> {
     known: VecDeque<(usize, Outcome)>,
 }
 
-/// What is left of a group, and whether it has failed.
+/// What is left of a group, and whether it goes on.
 #[derive(Default)]
 struct Group {
     next: Option<Box<Opening>>,
     waiting: VecDeque<Item>,
-    failed: Option<Duration>,
+    halted: Option<Halt>,
+}
+
+/// Why a group does not go on.
+#[derive(Clone, Copy)]
+enum Halt {
+    /// One of it has failed, and comes again after this time.
+    Failed(Duration),
+    /// The lease on one of it is lost.
+    Lost,
 }
 
 /// A step that has ended.
 #[expect(clippy::large_enum_variant, reason = "most are plain, and a box for each costs more")]
 enum Done {
+    Prepared(Item),
     Plain(Item, Outcome),
     Unit(Vec<Ended>),
 }
@@ -60,6 +73,7 @@ impl<'a> Schedule<'a> {
             host,
             concurrency,
             groups: groups(batch),
+            unprepared: VecDeque::new(),
             plain: VecDeque::new(),
             transactional: VecDeque::new(),
             running: FuturesUnordered::new(),
@@ -88,6 +102,11 @@ impl<'a> Schedule<'a> {
 
     fn done(&mut self, done: Done) {
         match done {
+            Done::Prepared(item) => {
+                let group = item.group;
+                self.groups[group].put_back(item);
+                self.ready(group);
+            }
             Done::Plain(item, outcome) => {
                 let group = item.group;
                 self.settle(item, outcome);
@@ -99,6 +118,17 @@ impl<'a> Schedule<'a> {
 
     /// Begins what may run now.
     fn begin(&mut self) {
+        // No more is prepared than can begin, and what is prepared at once shares a unit of work.
+        while self.running.len() + self.plain.len() < self.concurrency
+            && self.transactional.len() < UNIT
+            && let Some(group) = self.unprepared.pop_front()
+        {
+            if !self.may_begin() || self.groups[group].is_lost() {
+                self.give_back(group, &Outcome::Released);
+            } else if let Some(item) = self.groups[group].take_item() {
+                self.run(preparation(self.host, item).boxed());
+            }
+        }
         if !self.unit_runs
             && self.running.len() < self.concurrency
             && let Some(inbox) = &self.host.consumer.inbox
@@ -113,16 +143,19 @@ impl<'a> Schedule<'a> {
         while self.running.len() < self.concurrency
             && let Some(group) = self.plain.pop_front()
         {
-            if !self.may_begin() {
-                self.release(group);
+            if !self.may_begin() || self.groups[group].is_lost() {
+                self.give_back(group, &Outcome::Released);
             } else if let Some(opening) = self.groups[group].take_next(self.host) {
-                let mut step = plain(self.host, opening).boxed();
-                // What need not wait is done at once.
-                match (&mut step).now_or_never() {
-                    Some(done) => self.done(done),
-                    None => self.running.push(step),
-                }
+                self.run(plain(self.host, opening).boxed());
             }
+        }
+    }
+
+    /// Runs a step; what need not wait is done at once.
+    fn run(&mut self, mut step: BoxFuture<'a, Done>) {
+        match (&mut step).now_or_never() {
+            Some(done) => self.done(done),
+            None => self.running.push(step),
         }
     }
 
@@ -131,8 +164,8 @@ impl<'a> Schedule<'a> {
         let mut members: Vec<Member> = Vec::new();
         for _ in 0..self.transactional.len() {
             let Some(group) = self.transactional.pop_front() else { break };
-            if !self.may_begin() {
-                self.release(group);
+            if !self.may_begin() || self.groups[group].is_lost() {
+                self.give_back(group, &Outcome::Released);
                 continue;
             }
             let before = members.len();
@@ -173,14 +206,17 @@ impl<'a> Schedule<'a> {
 
     /// Puts a group, of which nothing runs, where its next delivery belongs.
     fn ready(&mut self, group: usize) {
-        if let Some(after) = self.groups[group].failed {
-            while let Some(item) = self.groups[group].take_item() {
-                self.settle(item, Outcome::Blocked { after });
-            }
-            return;
+        match self.groups[group].halted {
+            Some(Halt::Failed(after)) => return self.give_back(group, &Outcome::Blocked { after }),
+            Some(Halt::Lost) => return self.give_back(group, &Outcome::Released),
+            None => {}
         }
         let next = &mut self.groups[group];
         if next.is_empty() {
+            return;
+        }
+        if next.is_to_be_prepared(self.host) {
+            self.unprepared.push_back(group);
             return;
         }
         // It is looked into only where that decides something, and else when it begins: the events of
@@ -195,9 +231,9 @@ impl<'a> Schedule<'a> {
     }
 
     /// Gives back all that is left of a group.
-    fn release(&mut self, group: usize) {
+    fn give_back(&mut self, group: usize, outcome: &Outcome) {
         while let Some(item) = self.groups[group].take_item() {
-            self.settle(item, Outcome::Released);
+            self.settle(item, outcome.clone());
         }
     }
 
@@ -207,8 +243,13 @@ impl<'a> Schedule<'a> {
     }
 
     fn settle(&mut self, item: Item, outcome: Outcome) {
-        if let Some(after) = failed_after(&outcome) {
-            self.groups[item.group].failed = Some(after);
+        // Whatever came of it: another may have it.
+        let lost = item.delivery.cancellation.is_cancelled();
+        let outcome = if lost { Outcome::Lost } else { outcome };
+        if lost {
+            self.groups[item.group].halted = Some(Halt::Lost);
+        } else if let Some(after) = failed_after(&outcome) {
+            self.groups[item.group].halted = Some(Halt::Failed(after));
         }
         if let Some(observer) = &self.host.consumer.observer {
             observer(&item.delivery, &outcome);
@@ -225,6 +266,21 @@ impl Group {
 
     fn is_empty(&self) -> bool {
         self.next.is_none() && self.waiting.is_empty()
+    }
+
+    /// Whether its next delivery is to be prepared first.
+    fn is_to_be_prepared(&self, host: Host<'_>) -> bool {
+        host.consumer.prepares() && self.first().is_some_and(|item| !item.prepared)
+    }
+
+    /// Whether the lease on its next delivery is lost.
+    fn is_lost(&self) -> bool {
+        self.first().is_some_and(|item| item.delivery.cancellation.is_cancelled())
+    }
+
+    fn first(&self) -> Option<&Item> {
+        let opened = self.next.as_ref().map(|opening| &opening.item);
+        opened.or_else(|| self.waiting.front())
     }
 
     /// Its next delivery, looked into.
@@ -259,6 +315,9 @@ impl Group {
 
     /// Takes its next delivery if it can be in one unit of work with `others`.
     fn take_beside(&mut self, others: &[Member], host: Host<'_>) -> Option<Member> {
+        if self.is_to_be_prepared(host) {
+            return None;
+        }
         let Opening { item, content, span } = self.take_next(host)?;
         match content {
             Content::Call(call) if call.wants_connection() && fits(&item, &call, others) => {
@@ -285,9 +344,16 @@ fn fits(item: &Item, call: &Call, others: &[Member]) -> bool {
     })
 }
 
+async fn preparation(host: Host<'_>, item: Item) -> Done {
+    match prepare(host, item).await {
+        Prepared::Ready(item) => Done::Prepared(item),
+        Prepared::Settled(item, outcome) => Done::Plain(item, outcome),
+    }
+}
+
 async fn plain(host: Host<'_>, opening: Opening) -> Done {
     let Opening { item, content, span } = opening;
-    let step = Step { host, delivery: &item.delivery };
+    let step = Step { host, item: &item };
     let outcome = step.run(content).instrument(span).await;
     Done::Plain(item, outcome)
 }
@@ -301,7 +367,7 @@ fn groups(batch: Vec<RawDelivery>) -> Vec<Group> {
             Some(name) => *by_name.entry(name.clone()).or_insert(groups.len()),
             None => groups.len(),
         };
-        let item = Item { index, group, delivery };
+        let item = Item { index, group, delivery, original: None, prepared: false };
         match groups.get_mut(group) {
             Some(group) => group.waiting.push_back(item),
             None => groups.push(Group::new(item)),

@@ -6,11 +6,11 @@ use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 use futures_util::FutureExt;
 use tower::ServiceExt;
 
-use super::{Content, Host};
+use super::{Content, Host, Item};
 use crate::{
     Admission, Call, Claim, Context, DeadLetter, Envelope, HandlerError, InboxKey, Message,
-    Metadata, Outcome, PendingEvent, Policy, PublishError, RawDelivery, Reason,
-    handler_error::Verdict, into_events::DerivedIds,
+    Metadata, Outcome, PendingEvent, Policy, PublishError, Reason, handler_error::Verdict,
+    into_events::DerivedIds,
 };
 
 /// The context of what follows from a delivery. Its trace is the envelope's, which knows where the
@@ -26,7 +26,7 @@ fn following(cause: &Envelope, metadata: &Metadata) -> Context {
 
 pub(super) struct Step<'a> {
     pub(super) host: Host<'a>,
-    pub(super) delivery: &'a RawDelivery,
+    pub(super) item: &'a Item,
 }
 
 impl Step<'_> {
@@ -36,7 +36,7 @@ impl Step<'_> {
             Content::Call(call) => self.admit(call).await,
             Content::Refused(policy, reason, id) => self.apply(policy, reason, id.as_deref()).await,
             Content::Unrelated(reason) => {
-                tracing::debug!(message_id = %self.delivery.metadata.message_id, %reason, "not for us");
+                tracing::debug!(message_id = %self.item.delivery.metadata.message_id, %reason, "not for us");
                 Outcome::Ignored(reason)
             }
         }
@@ -47,7 +47,7 @@ impl Step<'_> {
         let Some(store) = &consumer.idempotency else { return self.handle(call, None).await };
         let Envelope { source, id, .. } = call.envelope();
         let key = InboxKey::new(Arc::clone(&consumer.name), source, id);
-        match store.begin_boxed(key, call.payload(&self.delivery.body)).await {
+        match store.begin_boxed(key, call.payload(&self.item.delivery.body)).await {
             Ok(Admission::New(claim)) => self.handle(call, Some(claim)).await,
             Ok(Admission::Duplicate(followed)) => {
                 tracing::debug!("a duplicate: its effect is there already");
@@ -152,17 +152,21 @@ impl Step<'_> {
             Policy::DeadLetter => self.dead_letter(reason, id).await,
             Policy::Keep => self.failed(None, reason.to_string(), id.unwrap_or_default()).await,
             Policy::Acknowledge => {
-                tracing::warn!(message_id = %self.delivery.metadata.message_id, %reason, "ignored");
+                tracing::warn!(message_id = %self.item.delivery.metadata.message_id, %reason, "ignored");
                 Outcome::Ignored(reason)
             }
         }
     }
 
-    async fn dead_letter(&self, reason: Reason, id: Option<&str>) -> Outcome {
-        let letter = DeadLetter::new(self.delivery, &reason, id);
+    pub(super) async fn dead_letter(&self, reason: Reason, id: Option<&str>) -> Outcome {
+        if self.item.delivery.cancellation.is_cancelled() {
+            // Who has it now decides.
+            return Outcome::Lost;
+        }
+        let letter = DeadLetter::new(self.item.as_brought(), &reason, id);
         match self.host.dead_letters.put_boxed(letter).await {
             Ok(()) => {
-                let message_id = &self.delivery.metadata.message_id;
+                let message_id = &self.item.delivery.metadata.message_id;
                 tracing::warn!(%message_id, %reason, "dead-lettered");
                 Outcome::DeadLettered(reason)
             }
@@ -176,16 +180,16 @@ impl Step<'_> {
             return self.later(after, error);
         }
         let id = Some(id).filter(|id| !id.is_empty());
-        let attempts = self.delivery.metadata.attempt;
+        let attempts = self.item.delivery.metadata.attempt;
         self.dead_letter(Reason::Exhausted { attempts, error }, id).await
     }
 
     fn is_exhausted(&self) -> bool {
-        self.delivery.metadata.attempt >= self.host.consumer.max_attempts
+        self.item.delivery.metadata.attempt >= self.host.consumer.max_attempts
     }
 
     pub(super) fn later(&self, after: Option<Duration>, error: String) -> Outcome {
-        let metadata = &self.delivery.metadata;
+        let metadata = &self.item.delivery.metadata;
         let after = after.unwrap_or_else(|| self.host.consumer.retry.delay(metadata.attempt));
         tracing::warn!(message_id = %metadata.message_id, ?after, %error, "failed, will be retried");
         Outcome::Failed { after, error }
