@@ -9,12 +9,15 @@
 //! | answer with further events | [`IntoEvents`], [`Task`] |
 //! | write a host (a worker, a Lambda) | [`Consumer::process`], [`Outcome`], [`Disposition`] |
 //! | handle one within a database transaction | [`Router::on_tx`], [`Inbox`] |
-//! | write an adapter | [`Publisher`], [`DeadLetters`], [`Redelivery`], [`Inbox`], [`IdempotencyStore`], [`LeaseStore`] |
+//! | keep large payloads elsewhere | [`ClaimCheckPublisher`], [`Consumer::claim_check`] |
+//! | take part in another system's formats | [`translate`], [`Consumer::translator`] |
+//! | write an adapter | [`Publisher`], [`DeadLetters`], [`Redelivery`], [`Inbox`], [`IdempotencyStore`], [`LeaseStore`], [`ClaimCheck`] |
 
 mod backoff;
 mod batch;
 mod call;
 mod cancellation;
+mod claim_check;
 mod connection;
 mod consumer;
 mod context;
@@ -35,11 +38,16 @@ mod publisher;
 mod redelivery;
 mod router;
 pub mod tag;
+pub mod translate;
 mod tx_handler;
 
 pub use backoff::Backoff;
 pub use call::Call;
 pub use cancellation::Cancellation;
+pub use claim_check::{
+    ClaimCheck, ClaimCheckError, ClaimCheckPublisher, DynClaimCheck, MemoryClaimCheck,
+    PAYLOAD_SIZE_ATTRIBUTE, Pointer,
+};
 pub use connection::{ConnectionType, Loan, Slot};
 pub use consumer::{Consumer, ConsumerError};
 pub use context::{Context, Scoped};

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::DecodeError;
+use crate::{ClaimCheckError, DecodeError};
 
 /// What became of one delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +87,8 @@ pub enum Reason {
     },
     /// It is no event, or its data does not fit.
     Undecodable(DecodeError),
+    /// Its payload is elsewhere, and can never be fetched from there.
+    Unclaimed(ClaimCheckError),
     /// It is the last of so many events, each caused by the one before: a loop.
     TooManyHops(u32),
     /// It failed as often as it may.
@@ -113,6 +115,7 @@ impl fmt::Display for Reason {
                 write!(f, "unknown type tag `{tag}`: only {handled} is handled")
             }
             Reason::Undecodable(error) => write!(f, "undecodable: {error}"),
+            Reason::Unclaimed(error) => write!(f, "unclaimed: {error}"),
             Reason::TooManyHops(hops) => {
                 write!(f, "{hops} hops: events cause each other in a loop")
             }

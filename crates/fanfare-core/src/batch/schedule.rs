@@ -120,6 +120,7 @@ impl<'a> Schedule<'a> {
     fn begin(&mut self) {
         // No more is prepared than can begin, and what is prepared at once shares a unit of work.
         while self.running.len() + self.plain.len() < self.concurrency
+            && self.transactional.len() < UNIT
             && let Some(group) = self.unprepared.pop_front()
         {
             if !self.may_begin() || self.groups[group].is_lost() {
