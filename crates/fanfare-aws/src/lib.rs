@@ -4,6 +4,7 @@
 //! |---|---|
 //! | connect | [`Aws`] |
 //! | publish | [`AwsPublisher`], under a [`fanfare_core::Emitter`] |
+//! | fill batches across concurrent callers | [`BufferedPublisher`], around it |
 //! | consume a queue for ever | [`Worker`] |
 //! | consume a stream for ever | [`StreamWorker`] |
 //! | remember in DynamoDB what was handled (feature `dynamodb`) | `DynamoIdempotencyStore` |
@@ -17,6 +18,7 @@
 //! [`Bindings`](fanfare_topology::Bindings).
 
 mod aws;
+mod buffered;
 mod dead_letters;
 #[cfg(feature = "dynamodb")]
 mod dynamodb;
@@ -34,6 +36,7 @@ mod stream;
 mod worker;
 
 pub use aws::{Aws, ConfigError};
+pub use buffered::BufferedPublisher;
 pub use dead_letters::Parked;
 #[cfg(feature = "dynamodb")]
 pub use dynamodb::{DynamoError, DynamoIdempotencyStore};

@@ -71,7 +71,7 @@ pub use lease::{
 };
 pub use message::{Destination, Message, TYPE_ATTRIBUTE};
 pub use outcome::{Disposition, Outcome, Reason};
-pub use publisher::{DynPublisher, PublishError, PublishReport, Publisher};
+pub use publisher::{DynPublisher, PublishError, PublishReport, Publisher, RequestLimits};
 pub use redelivery::{DynRedelivery, GivenBack, Redelivery};
 pub use router::{HandledType, HandlerService, Policy, Router};
 pub use tx_handler::TxHandler;
