@@ -5,7 +5,7 @@
 //! | connect | [`Aws`] |
 //! | publish | [`AwsPublisher`], under a [`fanfare_core::Emitter`] |
 //! | fill batches across concurrent callers | [`BufferedPublisher`], around it |
-//! | consume a queue for ever | [`Worker`] |
+//! | consume a queue for ever | [`Worker`], [`Workers`] for several |
 //! | consume a stream for ever | [`StreamWorker`] |
 //! | remember in DynamoDB what was handled (feature `dynamodb`) | `DynamoIdempotencyStore` |
 //! | keep large payloads in S3 (feature `s3`) | `S3ClaimCheck` |
@@ -49,4 +49,4 @@ pub use relay_function::{RelayFunction, WakeError};
 pub use s3::S3ClaimCheck;
 pub use signals::interrupted;
 pub use stream::{Hold, StartAt, Stream, StreamWorker, StreamWorkerError};
-pub use worker::{Worker, WorkerError};
+pub use worker::{Health, HealthProbe, Worker, WorkerError, Workers, WorkersError};

@@ -30,6 +30,10 @@ pub(crate) const VISIBILITY_SECONDS: u64 = 43_200;
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatchRequestEntry.html>
 pub(crate) const DELAY_SECONDS: u64 = 900;
 
+/// Messages of a queue that can be in flight.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
+pub(crate) const IN_FLIGHT: usize = 120_000;
+
 /// Records in one `PutRecords`.
 /// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
 pub(crate) const STREAM_RECORDS: usize = 500;

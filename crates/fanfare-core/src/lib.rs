@@ -11,7 +11,7 @@
 //! | handle one within a database transaction | [`Router::on_tx`], [`Inbox`] |
 //! | keep large payloads elsewhere | [`ClaimCheckPublisher`], [`Consumer::claim_check`] |
 //! | take part in another system's formats | [`translate`], [`Consumer::translator`] |
-//! | write an adapter | [`Publisher`], [`DeadLetters`], [`Redelivery`], [`Inbox`], [`IdempotencyStore`], [`LeaseStore`], [`ClaimCheck`] |
+//! | write an adapter | [`Publisher`], [`DeadLetters`], [`Redelivery`], [`Inbox`], [`IdempotencyStore`], [`ParkedGroups`], [`LeaseStore`], [`ClaimCheck`] |
 
 mod backoff;
 mod batch;
@@ -34,8 +34,10 @@ mod into_events;
 mod lease;
 mod message;
 mod outcome;
+mod parked;
 mod publisher;
 mod redelivery;
+mod retry;
 mod router;
 pub mod tag;
 pub mod translate;
@@ -71,8 +73,10 @@ pub use lease::{
 };
 pub use message::{Destination, Message, TYPE_ATTRIBUTE};
 pub use outcome::{Disposition, Outcome, Reason};
+pub use parked::{DynParkedGroups, MemoryParkedGroups, ParkedGroups, ParkedGroupsError, Turn};
 pub use publisher::{DynPublisher, PublishError, PublishReport, Publisher, RequestLimits};
 pub use redelivery::{DynRedelivery, GivenBack, Redelivery};
+pub use retry::Retry;
 pub use router::{HandledType, HandlerService, Policy, Router};
 pub use tx_handler::TxHandler;
 

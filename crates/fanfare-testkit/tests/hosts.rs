@@ -10,8 +10,8 @@ use std::{
 
 use aws_sdk_kinesis::primitives::Blob;
 use fanfare_core::{
-    Backoff, Consumer, Delivery, Event, EventType, HandlerError, IntoEvents,
-    MemoryIdempotencyStore, Router,
+    Consumer, Delivery, Event, EventType, HandlerError, IntoEvents, MemoryIdempotencyStore, Retry,
+    Router,
     translate::{Translation, format::MassTransit},
 };
 use fanfare_testkit::{Counts, Harness};
@@ -144,7 +144,7 @@ impl Ground {
 
     fn consumer(&self) -> Consumer {
         let router: Router<Done> = Router::new("delivery").on(deliver);
-        let soon = Backoff::new(Duration::from_secs(1), Duration::from_secs(4));
+        let soon = Retry::exponential(Duration::from_secs(1), Duration::from_secs(4));
         router.with_state(self.done.clone()).retry(soon)
     }
 

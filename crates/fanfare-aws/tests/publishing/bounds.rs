@@ -88,11 +88,10 @@ async fn a_message_that_is_larger_than_the_buffer_has_it_to_itself() {
 
 #[tokio::test(start_paused = true)]
 async fn calls_that_are_dropped_leave_their_room_and_the_others_outcomes_alone() {
-    let below = Below::new()
-        .judge(|message| match number(message) % 2 {
-            0 => Ok(()),
-            _ => Err(crate::below::refused(message)),
-        });
+    let below = Below::new().judge(|message| match number(message) % 2 {
+        0 => Ok(()),
+        _ => Err(crate::below::refused(message)),
+    });
     let publisher = BufferedPublisher::new(below.clone()).capacity(15, 1 << 20);
     for round in 0..20 {
         let publish = |n| {

@@ -26,9 +26,7 @@ fn seen(shop: &Shop) -> (usize, usize) {
 #[tokio::test(start_paused = true)]
 async fn a_task_is_seen_after_its_delay_in_whole_seconds_rounded_up() {
     let shop = Shop::new(Kind::Standard).await;
-    let after = |millis| {
-        Task::to("products", order("o-1", 1)).after(Duration::from_millis(millis))
-    };
+    let after = |millis| Task::to("products", order("o-1", 1)).after(Duration::from_millis(millis));
     let tasks = vec![after(0), after(90_500), after(900_000)];
     let report = shop.orders().emit_all(tasks).await.unwrap();
     assert_eq!(report.published(), 3);
@@ -59,7 +57,10 @@ async fn one_task_is_sent_by_itself_and_through_a_buffer() {
 
 #[tokio::test(start_paused = true)]
 async fn a_handler_answers_with_a_task_for_later() {
-    async fn again(seen: Seen, order: Delivery<OrderPlaced>) -> Result<Option<Task<OrderPlaced>>, HandlerError> {
+    async fn again(
+        seen: Seen,
+        order: Delivery<OrderPlaced>,
+    ) -> Result<Option<Task<OrderPlaced>>, HandlerError> {
         let next = OrderPlaced { number: order.event.number + 1, ..order.event.clone() };
         seen.note(order.event);
         let later = Task::to("products", next.clone()).after(Duration::from_secs(600));

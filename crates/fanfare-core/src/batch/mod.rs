@@ -44,6 +44,8 @@ struct Item {
     original: Option<Box<RawDelivery>>,
     /// Whether it has been prepared; it is the first of its group then, and stays that.
     prepared: bool,
+    /// Whether it is the first that is parked of its group.
+    parked: bool,
 }
 
 /// A delivery that has been looked into.
@@ -115,7 +117,7 @@ impl Consumer {
             Ok(opened) => opened,
             Err(error) => {
                 let reason = Reason::Undecodable(error);
-                return (Content::Refused(self.undecodable, reason, None), Span::none());
+                return (Content::Refused(self.policies.undecodable, reason, None), Span::none());
             }
         };
         let envelope = opened.envelope();
@@ -137,7 +139,7 @@ impl Consumer {
         let id = Some(envelope.id.clone());
         let decode = match decoder {
             Ok(decode) => decode,
-            Err(reason) => return (Content::Refused(self.unknown_tags, reason, id), span),
+            Err(reason) => return (Content::Refused(self.policies.unknown_tags, reason, id), span),
         };
         let content = match decode(opened, delivery) {
             Ok(call) if call.envelope().context.hops > MAX_HOPS => {
@@ -145,7 +147,9 @@ impl Consumer {
                 Content::Refused(Policy::DeadLetter, reason, id)
             }
             Ok(call) => Content::Call(call),
-            Err(error) => Content::Refused(self.undecodable, Reason::Undecodable(error), id),
+            Err(error) => {
+                Content::Refused(self.policies.undecodable, Reason::Undecodable(error), id)
+            }
         };
         (content, span)
     }

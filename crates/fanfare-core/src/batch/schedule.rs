@@ -48,6 +48,8 @@ struct Group {
     next: Option<Box<Opening>>,
     waiting: VecDeque<Item>,
     halted: Option<Halt>,
+    /// Whether nothing of it is parked, as far as this batch knows.
+    free: bool,
 }
 
 /// Why a group does not go on.
@@ -104,6 +106,7 @@ impl<'a> Schedule<'a> {
         match done {
             Done::Prepared(item) => {
                 let group = item.group;
+                self.groups[group].free = !item.parked;
                 self.groups[group].put_back(item);
                 self.ready(group);
             }
@@ -251,6 +254,9 @@ impl<'a> Schedule<'a> {
         } else if let Some(after) = failed_after(&outcome) {
             self.groups[item.group].halted = Some(Halt::Failed(after));
         }
+        if matches!(outcome, Outcome::DeadLettered(_)) {
+            self.groups[item.group].free = false;
+        }
         if let Some(observer) = &self.host.consumer.observer {
             observer(&item.delivery, &outcome);
         }
@@ -270,7 +276,12 @@ impl Group {
 
     /// Whether its next delivery is to be prepared first.
     fn is_to_be_prepared(&self, host: Host<'_>) -> bool {
-        host.consumer.prepares() && self.first().is_some_and(|item| !item.prepared)
+        let consumer = host.consumer;
+        let may_be_parked = !self.free && consumer.parked.is_some();
+        (consumer.prepares() || may_be_parked)
+            && self.first().is_some_and(|item| {
+                !item.prepared && (consumer.prepares() || item.delivery.metadata.group.is_some())
+            })
     }
 
     /// Whether the lease on its next delivery is lost.
@@ -355,6 +366,7 @@ async fn plain(host: Host<'_>, opening: Opening) -> Done {
     let Opening { item, content, span } = opening;
     let step = Step { host, item: &item };
     let outcome = step.run(content).instrument(span).await;
+    let outcome = step.move_on(outcome).await;
     Done::Plain(item, outcome)
 }
 
@@ -367,7 +379,7 @@ fn groups(batch: Vec<RawDelivery>) -> Vec<Group> {
             Some(name) => *by_name.entry(name.clone()).or_insert(groups.len()),
             None => groups.len(),
         };
-        let item = Item { index, group, delivery, original: None, prepared: false };
+        let item = Item { index, group, delivery, original: None, prepared: false, parked: false };
         match groups.get_mut(group) {
             Some(group) => group.waiting.push_back(item),
             None => groups.push(Group::new(item)),
