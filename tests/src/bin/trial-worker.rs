@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use fanfare::{
-    Backoff, Consumer,
+    Consumer, Retry,
     aws::{Aws, Worker},
     sql::{Database, SqlInbox, open_sqlite},
     topology::{Bindings, Kind},
@@ -30,7 +30,7 @@ async fn main() -> Result<()> {
     let aws = Aws::new(&config, &env::var("ACCOUNT")?)?;
     let queue = aws.queue(&Bindings::new(&stage), "carrier", kind);
     let inbox = SqlInbox::new(&Database::sqlite(open_sqlite(file).await?));
-    let retry = Backoff::new(Duration::from_millis(500), Duration::from_secs(1));
+    let retry = Retry::exponential(Duration::from_millis(500), Duration::from_secs(1));
     let worker =
         Worker::new(queue).visibility_timeout(VISIBILITY).wait_time(Duration::from_secs(1));
     let consumer = Consumer::from(router()).inbox(inbox).retry(retry);

@@ -1,7 +1,12 @@
 //! What is published, and what is wrong with some of it.
 
+use std::collections::{BTreeMap, HashSet};
+
 use fanfare_core::{Event, Message, seal_event};
+use fanfare_topology::Kind;
 use serde::{Deserialize, Serialize};
+
+use crate::ground::Subscription;
 
 /// On a standard topic: events with even numbers.
 #[derive(Event, Serialize, Deserialize)]
@@ -36,6 +41,8 @@ pub enum Fate {
     Unknown,
     /// Its data does not fit.
     Garbled,
+    /// Nothing is wrong with it, but with one before it in its group.
+    Parked,
 }
 
 impl Fate {
@@ -44,7 +51,7 @@ impl Fate {
         match () {
             () if place == 600 => Fate::Deadly,
             () if place % 131 == 7 => Fate::Rejected,
-            () if place % 307 == 11 => Fate::Exhausted,
+            () if place % 1009 == 11 => Fate::Exhausted,
             () if place % 401 == 13 => Fate::Unknown,
             () if place % 409 == 17 => Fate::Garbled,
             () => Fate::Handled,
@@ -59,8 +66,41 @@ impl Fate {
             Fate::Exhausted => Some("failed for good at attempt "),
             Fate::Unknown => Some("unknown type tag "),
             Fate::Garbled => Some("undecodable: "),
+            Fate::Parked => Some("parked: "),
         }
     }
+
+    /// The same after its handler has been mended.
+    fn mended(self) -> Fate {
+        match self {
+            Fate::Unknown | Fate::Garbled => self,
+            _ => Fate::Handled,
+        }
+    }
+}
+
+/// What becomes of the events of a subscription, by number. A FIFO queue's may `park` their groups,
+/// and be back from the dead-letter queue after their handlers have been `mended`.
+pub fn fates(of: Subscription, events: usize, parks: bool, mended: bool) -> BTreeMap<usize, Fate> {
+    let mut parked = HashSet::new();
+    let fate = |number| {
+        let fate = Fate::of(number);
+        if of.kind == Kind::Standard {
+            return (number, fate);
+        }
+        let fate = if mended { fate.mended() } else { fate };
+        if !parks {
+            return (number, fate);
+        }
+        if parked.contains(&key(number)) {
+            return (number, Fate::Parked);
+        }
+        if fate.reason().is_some() {
+            parked.insert(key(number));
+        }
+        (number, fate)
+    };
+    of.numbers(events).map(fate).collect()
 }
 
 /// The place of an event's key among the keys, which decides who publishes it.

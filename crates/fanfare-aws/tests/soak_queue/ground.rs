@@ -1,14 +1,16 @@
 //! The system on the simulator: two topics, two services, three queues.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use fanfare_aws::{Aws, AwsPublisher, Queue, provision};
 use fanfare_sim::Sim;
 use fanfare_topology::{Bindings, Kind, Topology};
+use tokio::time::sleep;
 
 use crate::{
     crew,
     events::{Fate, number},
+    seconds,
     wire::Wire,
 };
 
@@ -43,21 +45,28 @@ impl Subscription {
         (first..events).step_by(2)
     }
 
-    /// That those made poison are in the dead-letter queue, with their reasons, and no others.
-    pub fn check_letters(self, seed: u64, ground: &Ground, events: usize) {
+    /// That those made poison are in the dead-letter queue, with their reasons, and no others; and
+    /// those of a FIFO group in order.
+    pub fn check_letters(self, seed: u64, ground: &Ground, fates: &BTreeMap<usize, Fate>) {
         let mut letters: BTreeMap<usize, usize> = BTreeMap::new();
-        let name = ground.bindings.dead_letter_queue_name(self.service, self.kind);
-        for letter in ground.sim.messages(&name) {
+        let mut last: HashMap<Option<String>, usize> = HashMap::new();
+        for letter in ground.sim.messages(&ground.names(self).1) {
             let number = number(&letter.body);
             let given = letter.attribute("dead-letter-reason");
-            let fits = match Fate::of(number).reason() {
+            let fits = match fates[&number].reason() {
                 Some(reason) => given.is_some_and(|given| given.starts_with(reason)),
                 None => given.is_none() && letter.dead_letter_source.is_some(),
             };
             assert!(fits, "seed {seed}, {self:?}: {number} is dead, the reason is {given:?}");
-            *letters.entry(number).or_default() += 1;
+            let times = letters.entry(number).or_default();
+            *times += 1;
+            if self.kind == Kind::Fifo && *times == 1 {
+                let last = last.insert(letter.group_id, number);
+                assert!(last < Some(number), "seed {seed}, {self:?}: {number} after {last:?}");
+            }
         }
-        let poison = self.numbers(events).filter(|number| Fate::of(*number) != Fate::Handled);
+        let poison = fates.iter().filter(|(_, fate)| **fate != Fate::Handled);
+        let poison = poison.map(|(number, _)| *number);
         let dead: BTreeSet<usize> = letters.keys().copied().collect();
         assert_eq!(dead, poison.collect(), "seed {seed}, {self:?}: the dead letters");
         let most = letters.values().max().copied().unwrap_or_default();
@@ -87,17 +96,41 @@ impl Ground {
 
     async fn limit_receives(&self) {
         let sqs = aws_sdk_sqs::Client::new(&self.sim.sdk_config());
-        for Subscription { service, kind } in SUBSCRIPTIONS {
-            let url = |name: String| format!("http://sim.localhost/{ACCOUNT}/{name}");
-            let dead = self.bindings.dead_letter_queue_name(service, kind);
+        for subscription in SUBSCRIPTIONS {
+            let (queue, dead_letters) = self.names(subscription);
             let policy = serde_json::json!({
-                "deadLetterTargetArn": format!("arn:aws:sqs:us-east-1:{ACCOUNT}:{dead}"),
+                "deadLetterTargetArn": arn(&dead_letters),
                 "maxReceiveCount": MAX_RECEIVES,
             });
             let set = sqs.set_queue_attributes();
-            let set = set.queue_url(url(self.bindings.queue_name(service, kind)));
+            let set = set.queue_url(format!("http://sim.localhost/{ACCOUNT}/{queue}"));
             let name = aws_sdk_sqs::types::QueueAttributeName::RedrivePolicy;
             set.attributes(name, policy.to_string()).send().await.unwrap();
+        }
+    }
+
+    /// The names of a subscription's queue and of its dead-letter queue.
+    fn names(&self, Subscription { service, kind }: Subscription) -> (String, String) {
+        let bindings = &self.bindings;
+        (bindings.queue_name(service, kind), bindings.dead_letter_queue_name(service, kind))
+    }
+
+    /// Begins to send what is in the dead-letter queues of FIFO queues back there.
+    pub async fn start_redrive(&self) {
+        let sqs = aws_sdk_sqs::Client::new(&self.sim.sdk_config());
+        for subscription in SUBSCRIPTIONS.into_iter().filter(|of| of.kind == Kind::Fifo) {
+            let (queue, dead_letters) = self.names(subscription);
+            let start = sqs.start_message_move_task().source_arn(arn(&dead_letters));
+            start.destination_arn(arn(&queue)).send().await.unwrap();
+        }
+    }
+
+    /// Waits until what was sent back has been dealt with.
+    pub async fn settled(&self) {
+        // Hundreds of messages a second are moved.
+        sleep(seconds(30)).await;
+        while self.held() > 0 {
+            sleep(seconds(1)).await;
         }
     }
 
@@ -117,8 +150,11 @@ impl Ground {
 
     /// How many messages are in the services' queues, wherever they are in them.
     pub fn held(&self) -> usize {
-        let name = |of: &Subscription| self.bindings.queue_name(of.service, of.kind);
-        let held = |name: String| self.sim.queue_stats(&name).unwrap().total();
-        SUBSCRIPTIONS.iter().map(name).map(held).sum()
+        let held = |of| self.sim.queue_stats(&self.names(of).0).unwrap().total();
+        SUBSCRIPTIONS.into_iter().map(held).sum()
     }
+}
+
+fn arn(queue: &str) -> String {
+    format!("arn:aws:sqs:us-east-1:{ACCOUNT}:{queue}")
 }

@@ -15,10 +15,12 @@ mod produce;
 mod wire;
 
 use std::{
-    sync::{Arc, Mutex},
+    collections::BTreeMap,
+    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
+use fanfare_aws::BufferedPublisher;
 use fanfare_sim::RandomFaults;
 use tokio::{
     task::JoinSet,
@@ -26,7 +28,8 @@ use tokio::{
 };
 
 use crew::Crew;
-use ground::Ground;
+use events::{Fate, fates};
+use ground::{Ground, SUBSCRIPTIONS, Subscription};
 use ledger::Ledger;
 
 const SEEDS: u64 = 20;
@@ -40,6 +43,9 @@ const MANY: usize = 100_000;
 /// Requests for each event and subscription, polls included: what is published, received and settled
 /// in full batches takes 0.3; the rest is what faults, crashes and small batches cost.
 const REQUESTS: f64 = 1.5;
+
+/// How often dead-letter queues are redriven, at most.
+const REDRIVES: usize = 3;
 
 #[test]
 fn whatever_happens_every_event_is_handled_once_in_its_keys_order_and_only_poison_is_dead() {
@@ -96,23 +102,23 @@ async fn soak(seed: u64, events: usize) {
     fastrand::seed(seed);
     let mut rng = fastrand::Rng::with_seed(seed);
     let ground = Arc::new(Ground::new().await);
-    let ledger = Arc::new(Ledger::new(events));
-    ground.sim.set_faults(Some(RandomFaults {
-        seed,
-        throttle: 0.02,
-        server_error: 0.02,
-        lose_answer: 0.02,
-        fail_entry: 0.01,
-        duplicate: 0.03,
-        expire_receipt: 0.01,
-        reorder: 0.1,
-        ..RandomFaults::default()
-    }));
-    let mut crew = Crew::hire(&ground, &ledger, &mut rng);
+    // Every fourth parks the groups of poison, and handles them when they come back.
+    let parks = seed % 4 == 3;
+    // Every other publishes by many callers at once, through a buffer.
+    let buffers = seed % 2 == 1;
+    let ledger = Arc::new(Ledger::new(events, parks));
+    ground.sim.set_faults(Some(faults(seed)));
+    let mut crew = Crew::hire(&ground, &ledger, parks, &mut rng);
     let mut producers = JoinSet::new();
     for producer in 0..produce::PRODUCERS {
         let publisher = ground.publisher(rng.fork());
-        producers.spawn(produce::produce(publisher, producer, events, rng.fork()));
+        let rng = rng.fork();
+        if buffers {
+            let publisher = BufferedPublisher::new(publisher);
+            producers.spawn(produce::one_by_one(publisher, producer, events, rng));
+        } else {
+            producers.spawn(produce::in_batches(publisher, producer, events, rng));
+        }
     }
 
     let patience = start + seconds(4 * 3_600 + events as u64);
@@ -129,17 +135,24 @@ async fn soak(seed: u64, events: usize) {
             restart = Instant::now() + Duration::from_millis(rng.u64(500..20_000));
         }
     }
+    check(seed, &ground, &ledger, |of| fates(of, events, parks, false));
+    if parks {
+        ledger.mended.store(true, Relaxed);
+        // Once, and again for what came back before its turn.
+        for _ in 0..REDRIVES {
+            ground.sim.set_faults(None);
+            ground.start_redrive().await;
+            ground.sim.set_faults(Some(faults(seed)));
+            ground.settled().await;
+        }
+    }
     ground.sim.set_faults(None);
     crew.dismiss().await;
-
-    ledger.check(seed);
-    ledger.check_complete(seed);
+    check(seed, &ground, &ledger, |of| fates(of, events, parks, parks));
     assert_eq!(ground.held(), 0, "seed {seed}: something came back");
-    for subscription in &ground::SUBSCRIPTIONS {
-        subscription.check_letters(seed, &ground, events);
-    }
     let requests = ground.sim.requests();
-    let each = requests.total() as f64 / ledger.expected() as f64;
+    let deliveries = SUBSCRIPTIONS.iter().map(|of| of.numbers(events).count()).sum::<usize>();
+    let each = requests.total() as f64 / deliveries as f64;
     let (virtual_time, real_time) = (start.elapsed(), began.elapsed());
     eprintln!(
         "seed {seed}: {events} events, {}, {each:.2} requests for each, {} restarts, \
@@ -148,4 +161,35 @@ async fn soak(seed: u64, events: usize) {
         crew.restarts(),
     );
     assert!(each < REQUESTS, "seed {seed}: {requests:?}");
+}
+
+/// Everything that AWS does to its callers, now and then.
+fn faults(seed: u64) -> RandomFaults {
+    RandomFaults {
+        seed,
+        throttle: 0.02,
+        server_error: 0.02,
+        lose_answer: 0.02,
+        fail_entry: 0.01,
+        duplicate: 0.03,
+        expire_receipt: 0.01,
+        reorder: 0.1,
+        ..RandomFaults::default()
+    }
+}
+
+/// That all is as the fates of the events want it.
+fn check(
+    seed: u64,
+    ground: &Ground,
+    ledger: &Ledger,
+    fates: impl Fn(Subscription) -> BTreeMap<usize, Fate>,
+) {
+    ledger.check(seed);
+    for subscription in SUBSCRIPTIONS {
+        let fates = fates(subscription);
+        let missing = ledger.missing(subscription, &fates);
+        assert!(missing.is_empty(), "seed {seed}, {subscription:?}: {missing:?} are lost");
+        subscription.check_letters(seed, ground, &fates);
+    }
 }

@@ -70,8 +70,8 @@ impl Wire {
         self.0.cut.notify_waiters();
     }
 
-    /// The most messages at a time that had come, and that nobody had tried to settle while their
-    /// lease lasted. There may have been more: those whose settlement is under way hold slots too.
+    /// The most messages at a time that had come, and that nobody had tried to settle, or to renew,
+    /// while their lease lasted. There may have been more.
     pub fn most_held(&self) -> usize {
         self.0.most.load(SeqCst)
     }
@@ -89,7 +89,9 @@ impl Wire {
         let mut held = self.0.held.lock().unwrap();
         let now = Instant::now();
         held.retain(|_, until| *until > now);
-        held.extend(receipts(answer).map(|receipt| (receipt.to_owned(), now + VISIBILITY)));
+        // The worker may well count from when it asked.
+        let until = now + VISIBILITY / 2;
+        held.extend(receipts(answer).map(|receipt| (receipt.to_owned(), until)));
         self.0.most.fetch_max(held.len(), SeqCst);
     }
 
@@ -134,8 +136,9 @@ impl HttpConnector for Connector {
                 return Err(broken());
             }
             tokio::select! {
-                answer = wire.call(sim, request) => answer,
+                biased;
                 () = cut => Err(broken()),
+                answer = wire.call(sim, request) => answer,
             }
         })
     }
