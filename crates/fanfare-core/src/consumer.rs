@@ -5,6 +5,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use crate::{
     Backoff, DynIdempotencyStore, DynPublisher, HandledType, HandlerService, IdempotencyStore,
     Inbox, Outcome, Policy, Publisher, RawDelivery, Reason, call::BoundDecoder, tag,
+    telemetry::{Channel, FANFARE, Telemetry},
 };
 
 /// Tries of a delivery before it is given up; with the default back-off some eight minutes.
@@ -30,6 +31,7 @@ pub struct Consumer {
     pub(crate) retry: Backoff,
     pub(crate) max_attempts: u32,
     pub(crate) observer: Option<Observer>,
+    pub(crate) telemetry: Arc<Telemetry>,
 }
 
 /// A consumer that cannot work as it was put together.
@@ -113,6 +115,9 @@ impl Consumer {
         let decoders: HashMap<_, _> =
             handled.iter().map(|handled| handled.tag).zip(decoders).collect();
         let decoders = Arc::new(decoders);
+        let tags = handled.iter().map(|handled| handled.tag).collect();
+        let channel = Channel::new(FANFARE, Arc::clone(&name)).read_by(Arc::clone(&name));
+        let telemetry = Arc::new(Telemetry::new(channel, tags));
         Consumer {
             name,
             handled,
@@ -127,6 +132,7 @@ impl Consumer {
             retry: Backoff::default(),
             max_attempts: MAX_ATTEMPTS,
             observer: None,
+            telemetry,
         }
     }
 
@@ -173,6 +179,24 @@ impl Consumer {
     #[must_use]
     pub fn unfiltered(self) -> Self {
         Consumer { unfiltered: true, ..self }
+    }
+
+    /// Says where its deliveries come from, for spans and metrics: a `destination` of `system`, as
+    /// [`telemetry`](crate::telemetry) names them. The hosts of this project say this by themselves.
+    #[must_use]
+    pub fn receives_from(
+        self,
+        system: &'static str,
+        destination: impl Into<Arc<str>>,
+    ) -> Self {
+        let channel = Channel::new(system, destination).read_by(Arc::clone(&self.name));
+        Consumer { telemetry: Arc::new(self.telemetry.of(channel)), ..self }
+    }
+
+    /// Where its deliveries come from, for a host that measures its own requests.
+    #[must_use]
+    pub fn channel(&self) -> &Channel {
+        &self.telemetry.channel
     }
 
     /// Calls `observer` with every delivery and what became of it, just before it is settled: for

@@ -9,6 +9,7 @@
 //! | answer with further events | [`IntoEvents`], [`Task`] |
 //! | write a host (a worker, a Lambda) | [`Consumer::process`], [`Outcome`], [`Disposition`] |
 //! | handle one within a database transaction | [`Router::on_tx`], [`Inbox`] |
+//! | see what it does | [`telemetry`]: its spans and metrics, in one table |
 //! | write an adapter | [`Publisher`], [`DeadLetters`], [`Redelivery`], [`Inbox`], [`IdempotencyStore`], [`LeaseStore`] |
 
 mod backoff;
@@ -35,6 +36,7 @@ mod publisher;
 mod redelivery;
 mod router;
 pub mod tag;
+pub mod telemetry;
 mod tx_handler;
 
 pub use backoff::Backoff;

@@ -112,7 +112,10 @@ impl Shard {
         };
         let source = match host.consumer_arn.clone() {
             Some(arn) => Source::FanOut(FanOut::new(shards, arn, shard, checkpoint)),
-            None => Source::Reader(Reader::new(shards, shard, checkpoint)),
+            None => {
+                let channel = host.consumer.channel().clone();
+                Source::Reader(Reader::new(shards, shard, checkpoint, channel))
+            }
         };
         Shard {
             range,
@@ -209,6 +212,7 @@ impl Shard {
 
     /// Moves what was read into the window, as far as there is room.
     fn fill(&mut self) {
+        let mut consumed = 0;
         while self.window.room().is_some()
             && let Some(record) = self.read.pop_front()
         {
@@ -217,7 +221,9 @@ impl Shard {
             if let Some(source) = &mut self.source {
                 source.opened(events);
             }
+            consumed += events;
         }
+        self.host.consumer.channel().consumed(consumed);
     }
 
     /// Takes what was fetched; an error if nothing can be had of the shard.
