@@ -7,6 +7,7 @@
 //! | consume a queue for ever | [`Worker`] |
 //! | consume a stream for ever | [`StreamWorker`] |
 //! | remember in DynamoDB what was handled (feature `dynamodb`) | `DynamoIdempotencyStore` |
+//! | keep large payloads in S3 (feature `s3`) | `S3ClaimCheck` |
 //! | wake a relay that is a Lambda function (feature `lambda`) | `RelayFunction` |
 //! | create topics, queues and subscriptions; remove a service's | [`provision`], [`retire`] |
 //!
@@ -26,6 +27,8 @@ mod publisher;
 mod queue;
 #[cfg(feature = "lambda")]
 mod relay_function;
+#[cfg(feature = "s3")]
+mod s3;
 mod signals;
 mod stream;
 mod worker;
@@ -39,6 +42,8 @@ pub use publisher::AwsPublisher;
 pub use queue::Queue;
 #[cfg(feature = "lambda")]
 pub use relay_function::{RelayFunction, WakeError};
+#[cfg(feature = "s3")]
+pub use s3::S3ClaimCheck;
 pub use signals::interrupted;
 pub use stream::{Hold, StartAt, Stream, StreamWorker, StreamWorkerError};
 pub use worker::{Worker, WorkerError};

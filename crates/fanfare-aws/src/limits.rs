@@ -62,13 +62,6 @@ const ID_CHARACTERS: usize = 128;
 /// Characters of an attribute name.
 const NAME_CHARACTERS: usize = 256;
 
-/// What a message weighs: its body, and each attribute's name, data type and value.
-pub(crate) fn size(message: &Message) -> usize {
-    let attributes = message.attributes.iter();
-    let attributes = attributes.map(|(name, value)| name.len() + "String".len() + value.len());
-    message.body.len() + attributes.sum::<usize>()
-}
-
 /// Refuses what the service would refuse, or silently drop; `bytes` is its limit.
 pub(crate) fn check(message: &Message, bytes: usize) -> Result<(), PublishError> {
     let tag = || message.tag.clone();
@@ -80,7 +73,7 @@ pub(crate) fn check(message: &Message, bytes: usize) -> Result<(), PublishError>
         unit,
     };
     let malformed = |problem: String| Err(PublishError::Malformed { tag: tag(), problem });
-    let count = message.attributes.len();
+    let count = message.attributes.len() + usize::from(message.offloaded.is_some());
     if count > ATTRIBUTES {
         return Err(over("the number of its message attributes", count, ATTRIBUTES, "attributes"));
     }
@@ -111,7 +104,7 @@ pub(crate) fn check(message: &Message, bytes: usize) -> Result<(), PublishError>
             c as u32
         ));
     }
-    let size = size(message);
+    let size = message.size();
     if size > bytes {
         return Err(over("its size with attributes", size, bytes, "bytes"));
     }

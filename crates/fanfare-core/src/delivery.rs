@@ -129,6 +129,12 @@ impl RawDelivery {
             cancellation: Cancellation::default(),
         }
     }
+
+    /// The same delivery with another body and other attributes: what was inside of it.
+    pub(crate) fn holding(&self, body: String, attributes: Attributes) -> Self {
+        let (metadata, cancellation) = (self.metadata.clone(), self.cancellation.clone());
+        RawDelivery { body, attributes, metadata, cancellation }
+    }
 }
 
 /// Without body and attributes: payloads stay out of logs.

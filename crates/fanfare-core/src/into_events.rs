@@ -242,6 +242,7 @@ impl PendingEvent {
             tag: envelope.tag,
             attributes,
             body,
+            offloaded: None,
         })
     }
 }

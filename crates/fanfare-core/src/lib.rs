@@ -10,12 +10,15 @@
 //! | write a host (a worker, a Lambda) | [`Consumer::process`], [`Outcome`], [`Disposition`] |
 //! | handle one within a database transaction | [`Router::on_tx`], [`Inbox`] |
 //! | see what it does | [`telemetry`]: its spans and metrics, in one table |
-//! | write an adapter | [`Publisher`], [`DeadLetters`], [`Redelivery`], [`Inbox`], [`IdempotencyStore`], [`LeaseStore`] |
+//! | keep large payloads elsewhere | [`ClaimCheckPublisher`], [`Consumer::claim_check`] |
+//! | take part in another system's formats | [`translate`], [`Consumer::translator`] |
+//! | write an adapter | [`Publisher`], [`DeadLetters`], [`Redelivery`], [`Inbox`], [`IdempotencyStore`], [`LeaseStore`], [`ClaimCheck`] |
 
 mod backoff;
 mod batch;
 mod call;
 mod cancellation;
+mod claim_check;
 mod connection;
 mod consumer;
 mod context;
@@ -37,11 +40,16 @@ mod redelivery;
 mod router;
 pub mod tag;
 pub mod telemetry;
+pub mod translate;
 mod tx_handler;
 
 pub use backoff::Backoff;
 pub use call::Call;
 pub use cancellation::Cancellation;
+pub use claim_check::{
+    ClaimCheck, ClaimCheckError, ClaimCheckPublisher, DynClaimCheck, MemoryClaimCheck,
+    PAYLOAD_SIZE_ATTRIBUTE, Pointer,
+};
 pub use connection::{ConnectionType, Loan, Slot};
 pub use consumer::{Consumer, ConsumerError};
 pub use context::{Context, Scoped};

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::DecodeError;
+use crate::{ClaimCheckError, DecodeError};
 
 /// What became of one delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +119,8 @@ pub enum Reason {
     },
     /// It is no event, or its data does not fit.
     Undecodable(DecodeError),
+    /// Its payload is elsewhere, and can never be fetched from there.
+    Unclaimed(ClaimCheckError),
     /// It is the last of so many events, each caused by the one before: a loop.
     TooManyHops(u32),
     /// It failed as often as it may.
@@ -141,6 +143,7 @@ impl Reason {
             Reason::Rejected(_) => "rejected",
             Reason::UnknownTag { .. } => "unknown_tag",
             Reason::Undecodable(_) => "undecodable",
+            Reason::Unclaimed(_) => "unclaimed",
             Reason::TooManyHops(_) => "too_many_hops",
             Reason::Exhausted { .. } => "exhausted",
             Reason::Unpublishable(_) => "unpublishable",
@@ -160,6 +163,7 @@ impl fmt::Display for Reason {
                 write!(f, "unknown type tag `{tag}`: only {handled} is handled")
             }
             Reason::Undecodable(error) => write!(f, "undecodable: {error}"),
+            Reason::Unclaimed(error) => write!(f, "unclaimed: {error}"),
             Reason::TooManyHops(hops) => {
                 write!(f, "{hops} hops: events cause each other in a loop")
             }

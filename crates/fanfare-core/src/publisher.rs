@@ -1,6 +1,6 @@
 //! The port that events leave by.
 
-use crate::{BoxFuture, Destination, Message};
+use crate::{BoxFuture, ClaimCheckError, Destination, Message, translate::TranslateError};
 
 /// Publishes encoded events.
 ///
@@ -93,7 +93,10 @@ impl PublishReport {
 #[non_exhaustive]
 pub enum PublishError {
     /// It is over a limit of its destination; nothing was sent.
-    #[error("{tag} is not sent: {what} is {actual}, over the limit of {limit} {unit}")]
+    #[error(
+        "{tag} is not sent: {what} is {actual}, over the limit of {limit} {unit}{}",
+        advice(unit)
+    )]
     OverLimit {
         /// The event's type tag.
         tag: String,
@@ -114,6 +117,9 @@ pub enum PublishError {
         /// What is wrong, without the value.
         problem: String,
     },
+    /// It cannot be said in the format of its destination; nothing was sent.
+    #[error("not sent: {0}")]
+    Untranslatable(#[from] TranslateError),
     /// The topic or queue does not exist.
     #[error(
         "{destination} does not exist (as {resource}): declare it in the topology and provision it"
@@ -156,6 +162,14 @@ pub enum PublishError {
         /// What went wrong last.
         last: String,
     },
+    /// Its payload, too large for a message, could not be stored; nothing was sent.
+    #[error("{tag} is not sent, because its payload is not stored: {error}")]
+    NotStored {
+        /// The event's type tag.
+        tag: String,
+        /// Why not.
+        error: ClaimCheckError,
+    },
     /// It was held back, because an earlier one of its key was not published.
     #[error("held back, because an earlier event of its key was not published")]
     Blocked,
@@ -168,6 +182,8 @@ impl PublishError {
         match self {
             Self::OverLimit { .. } => "over_limit",
             Self::Malformed { .. } => "malformed",
+            Self::Untranslatable(_) => "untranslatable",
+            Self::NotStored { .. } => "not_stored",
             Self::NotFound { .. } => "not_found",
             Self::Denied { .. } => "denied",
             Self::Refused { .. } => "refused",
@@ -181,9 +197,19 @@ impl PublishError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::OverLimit { .. } | Self::Malformed { .. } | Self::Refused { .. } => false,
+            Self::NotStored { error, .. } => error.is_retryable(),
+            Self::Untranslatable(_) => false,
             // Somebody can create the topic or grant the right: the event need not change.
             Self::NotFound { .. } | Self::Denied { .. } => true,
             Self::Unavailable { .. } | Self::Blocked => true,
         }
+    }
+}
+
+/// What to do about too many of `unit`.
+fn advice(unit: &str) -> &'static str {
+    match unit {
+        "bytes" => ": give the publisher a claim check (ClaimCheckPublisher)",
+        _ => "",
     }
 }

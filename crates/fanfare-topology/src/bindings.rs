@@ -245,6 +245,13 @@ impl Bindings {
         format!("{}idempotency", self.prefix)
     }
 
+    /// The name of the S3 bucket that keeps payloads which are too large for a message, in this account
+    /// and Region, as names of buckets are the world's: `shop-payloads-123456789012-eu-central-1`.
+    #[must_use]
+    pub fn payloads_bucket_name(&self, account: &str, region: &str) -> String {
+        format!("{}payloads-{account}-{region}", self.prefix)
+    }
+
     /// What begins all names, without the hyphen.
     pub(crate) fn system(&self) -> &str {
         self.prefix.strip_suffix('-').unwrap_or(&self.prefix)

@@ -33,11 +33,8 @@ impl<'a> Lane<'a> {
         self.refuse_unfit();
         while !self.left.is_empty() {
             let round = self.take_round();
-            let batches = into_batches(
-                round,
-                |left| limits::size(&self.batch[left.index]),
-                self.target.bytes(),
-            );
+            let batches =
+                into_batches(round, |left| self.batch[left.index].size(), self.target.bytes());
             let sends = batches.into_iter().map(|entries| async {
                 let messages: Vec<_> = entries.iter().map(|left| &self.batch[left.index]).collect();
                 let results = self.target.send(&messages).await;

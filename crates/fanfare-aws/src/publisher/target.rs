@@ -1,12 +1,12 @@
 //! Where a lane's messages go: one request to it, one result per entry.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use aws_sdk_sns::types::{MessageAttributeValue as SnsAttribute, PublishBatchRequestEntry};
 use aws_sdk_sqs::types::{MessageAttributeValue as SqsAttribute, SendMessageBatchRequestEntry};
 use aws_smithy_types::error::operation::BuildError;
 use fanfare_core::{
-    Message,
+    Message, PAYLOAD_SIZE_ATTRIBUTE,
     telemetry::{AWS_SNS, AWS_SQS, Channel},
 };
 use fanfare_topology::{Bindings, Kind};
@@ -95,9 +95,9 @@ impl<'a> Target<'a> {
         let entry = |(i, message): (usize, &&Message)| -> Result<_, BuildError> {
             let mut entry =
                 PublishBatchRequestEntry::builder().id(i.to_string()).message(&message.body);
-            for (name, value) in &message.attributes {
+            for (name, data_type, value) in attributes(message) {
                 let value =
-                    SnsAttribute::builder().data_type("String").string_value(value).build()?;
+                    SnsAttribute::builder().data_type(data_type).string_value(value).build()?;
                 entry = entry.message_attributes(name, value);
             }
             if self.is_ordered() {
@@ -125,9 +125,9 @@ impl<'a> Target<'a> {
             let mut entry = SendMessageBatchRequestEntry::builder()
                 .id(i.to_string())
                 .message_body(&message.body);
-            for (name, value) in &message.attributes {
+            for (name, data_type, value) in attributes(message) {
                 let value =
-                    SqsAttribute::builder().data_type("String").string_value(value).build()?;
+                    SqsAttribute::builder().data_type(data_type).string_value(value).build()?;
                 entry = entry.message_attributes(name, value);
             }
             if self.is_ordered() {
@@ -148,6 +148,16 @@ impl<'a> Target<'a> {
         });
         Ok(accepted.map(|id| (id.to_string(), Ok(()))).chain(failed).collect())
     }
+}
+
+/// Name, data type and value of a message's attributes: of its own, and of what says that its body is a
+/// pointer.
+fn attributes(message: &Message) -> impl Iterator<Item = (&str, &'static str, Cow<'_, str>)> {
+    let own = message.attributes.iter();
+    let own = own.map(|(name, value)| (&**name, "String", Cow::Borrowed(&**value)));
+    let size = message.offloaded;
+    let size = size.map(|bytes| (PAYLOAD_SIZE_ATTRIBUTE, "Number", bytes.to_string().into()));
+    own.chain(size)
 }
 
 /// Results by entry id.

@@ -9,6 +9,7 @@
 mod prepare;
 mod schedule;
 mod step;
+mod translate;
 mod unit;
 
 use std::time::Duration;

@@ -123,6 +123,7 @@ impl<'a> Schedule<'a> {
     fn begin(&mut self) {
         // No more is prepared than can begin, and what is prepared at once shares a unit of work.
         while self.running.len() + self.plain.len() < self.concurrency
+            && self.transactional.len() < UNIT
             && let Some(group) = self.unprepared.pop_front()
         {
             if !self.may_begin() || self.groups[group].is_lost() {
@@ -352,7 +353,11 @@ fn fits(item: &Item, call: &Call, others: &[Member<'_>]) -> bool {
 async fn preparation(host: Host<'_>, item: Item) -> Done {
     match prepare(host, item).await {
         Prepared::Ready(item) => Done::Prepared(item),
-        Prepared::Settled(item, outcome) => Done::Plain(item, outcome),
+        Prepared::Settled(item, outcome) => {
+            // What was to be its body is not there, so nothing is known of its event.
+            host.consumer.telemetry.process(&item.delivery, None, false).end(&outcome);
+            Done::Plain(item, outcome)
+        }
     }
 }
 
