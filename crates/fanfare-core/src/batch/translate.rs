@@ -53,10 +53,10 @@ impl Consumer {
                 if self.unfiltered {
                     Content::Unrelated(reason)
                 } else {
-                    Content::Refused(self.unknown_tags, reason, None)
+                    Content::Refused(self.unknown_tags, reason)
                 }
             }
-            error => Content::Refused(self.undecodable, Reason::Undecodable(error.into()), None),
+            error => Content::Refused(self.undecodable, Reason::Undecodable(error.into())),
         }
     }
 }
