@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use fanfare_core::{Consumer, ConsumerError};
+use fanfare_core::{Consumer, ConsumerError, telemetry::AWS_SQS};
 use futures_util::StreamExt;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -149,7 +149,8 @@ impl Worker {
         consumer: impl Into<Consumer>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), WorkerError> {
-        let consumer = Arc::new(consumer.into());
+        let consumer = consumer.into().receives_from(AWS_SQS, self.queue.name());
+        let consumer = Arc::new(consumer);
         consumer.check()?;
         let settler = Settler::start(self.queue.clone());
         let stop = CancellationToken::new();

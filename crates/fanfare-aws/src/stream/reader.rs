@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use fanfare_core::{
-    Checkpoint,
-    telemetry::{Channel, OperationType},
-};
+use fanfare_core::{Checkpoint, telemetry::OperationType};
 use tokio::time::Instant;
 
 use super::{
@@ -29,18 +26,12 @@ pub(super) struct Reader {
     position: Checkpoint,
     iterator: Option<(String, Instant)>,
     pace: Pace,
-    channel: Channel,
 }
 
 impl Reader {
-    pub(super) fn new(
-        shards: Shards,
-        shard: String,
-        position: Checkpoint,
-        channel: Channel,
-    ) -> Self {
+    pub(super) fn new(shards: Shards, shard: String, position: Checkpoint) -> Self {
         let pace = Pace::new(Instant::now());
-        Reader { shards, shard, position, iterator: None, pace, channel }
+        Reader { shards, shard, position, iterator: None, pace }
     }
 
     /// When the next read may be sent.
@@ -69,7 +60,7 @@ impl Reader {
         };
         let request = self.shards.stream().aws.kinesis().get_records();
         let request = request.shard_iterator(iterator).limit(self.pace.limit(room));
-        let operation = self.channel.begin(OperationType::Receive, "receive");
+        let operation = self.shards.stream().channel.begin(OperationType::Receive, "receive");
         let answer = operation.run(request.send()).await.map_err(|error| Failure::of(&error));
         let records = answer.as_ref().map_or(0, |answer| answer.records.len());
         operation.end(records, answer.as_ref().err().map(|failure| &*failure.code));

@@ -112,10 +112,7 @@ impl Shard {
         };
         let source = match host.consumer_arn.clone() {
             Some(arn) => Source::FanOut(FanOut::new(shards, arn, shard, checkpoint)),
-            None => {
-                let channel = host.consumer.channel().clone();
-                Source::Reader(Reader::new(shards, shard, checkpoint, channel))
-            }
+            None => Source::Reader(Reader::new(shards, shard, checkpoint)),
         };
         Shard {
             range,
