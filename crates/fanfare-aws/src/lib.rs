@@ -4,7 +4,8 @@
 //! |---|---|
 //! | connect | [`Aws`] |
 //! | publish | [`AwsPublisher`], under a [`fanfare_core::Emitter`] |
-//! | consume a queue for ever | [`Worker`] |
+//! | fill batches across concurrent callers | [`BufferedPublisher`], around it |
+//! | consume a queue for ever | [`Worker`], [`Workers`] for several |
 //! | consume a stream for ever | [`StreamWorker`] |
 //! | remember in DynamoDB what was handled (feature `dynamodb`) | `DynamoIdempotencyStore` |
 //! | keep large payloads in S3 (feature `s3`) | `S3ClaimCheck` |
@@ -17,6 +18,7 @@
 //! [`Bindings`](fanfare_topology::Bindings).
 
 mod aws;
+mod buffered;
 mod dead_letters;
 #[cfg(feature = "dynamodb")]
 mod dynamodb;
@@ -34,6 +36,7 @@ mod stream;
 mod worker;
 
 pub use aws::{Aws, ConfigError};
+pub use buffered::BufferedPublisher;
 pub use dead_letters::Parked;
 #[cfg(feature = "dynamodb")]
 pub use dynamodb::{DynamoError, DynamoIdempotencyStore};
@@ -46,4 +49,4 @@ pub use relay_function::{RelayFunction, WakeError};
 pub use s3::S3ClaimCheck;
 pub use signals::interrupted;
 pub use stream::{Hold, StartAt, Stream, StreamWorker, StreamWorkerError};
-pub use worker::{Worker, WorkerError};
+pub use worker::{Health, HealthProbe, Worker, WorkerError, Workers, WorkersError};

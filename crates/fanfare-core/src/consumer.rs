@@ -3,15 +3,12 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use crate::{
-    Backoff, ClaimCheck, DynClaimCheck, DynIdempotencyStore, DynPublisher, HandledType,
-    HandlerService, IdempotencyStore, Inbox, Outcome, Policy, Publisher, RawDelivery, Reason,
-    call::BoundDecoder, tag,
+    ClaimCheck, DynClaimCheck, DynIdempotencyStore, DynParkedGroups, DynPublisher, HandledType,
+    HandlerService, IdempotencyStore, Inbox, Opened, Outcome, ParkedGroups, Publisher, RawDelivery,
+    Reason, Retry, call::BoundDecoder, router::Policies, tag,
     telemetry::{Channel, FANFARE, Telemetry},
     translate::Translator,
 };
-
-/// Tries of a delivery before it is given up; with the default back-off some eight minutes.
-const MAX_ATTEMPTS: u32 = 10;
 
 /// Called with every delivery and what became of it.
 type Observer = Arc<dyn Fn(&RawDelivery, &Outcome) + Send + Sync>;
@@ -24,16 +21,17 @@ pub struct Consumer {
     handled: Vec<HandledType>,
     decoders: Arc<HashMap<&'static str, BoundDecoder>>,
     pub(crate) service: HandlerService,
-    pub(crate) unknown_tags: Policy,
-    pub(crate) undecodable: Policy,
+    pub(crate) policies: Policies,
     pub(crate) unfiltered: bool,
     pub(crate) publisher: Option<Arc<dyn DynPublisher>>,
     pub(crate) claim_check: Option<Arc<dyn DynClaimCheck>>,
     pub(crate) inbox: Option<Arc<dyn Inbox>>,
     pub(crate) idempotency: Option<Arc<dyn DynIdempotencyStore>>,
     pub(crate) translators: Vec<Arc<dyn Translator>>,
-    pub(crate) retry: Backoff,
-    pub(crate) max_attempts: u32,
+    pub(crate) parked: Option<Arc<dyn DynParkedGroups>>,
+    /// For handlers with one of their own, by type tag.
+    retries: Arc<HashMap<&'static str, Retry>>,
+    retry: Retry,
     pub(crate) observer: Option<Observer>,
     pub(crate) telemetry: Arc<Telemetry>,
 }
@@ -57,6 +55,16 @@ pub enum ConsumerError {
         /// The consumer's name.
         consumer: String,
         /// The type tag that both are registered for.
+        tag: &'static str,
+    },
+    /// An event has a retry of its own and nobody handles it.
+    #[error(
+        "`{consumer}` has a retry for {tag} and no handler: register one with Router::on, or leave Router::retry out"
+    )]
+    RetryOfUnhandled {
+        /// The consumer's name.
+        consumer: String,
+        /// The type tag that the retry is for.
         tag: &'static str,
     },
     /// A handler returns events and there is nobody to publish them.
@@ -113,8 +121,8 @@ impl Consumer {
         handled: Vec<HandledType>,
         decoders: Vec<BoundDecoder>,
         service: HandlerService,
-        unknown_tags: Policy,
-        undecodable: Policy,
+        policies: Policies,
+        retries: HashMap<&'static str, Retry>,
     ) -> Self {
         let decoders: HashMap<_, _> =
             handled.iter().map(|handled| handled.tag).zip(decoders).collect();
@@ -127,16 +135,16 @@ impl Consumer {
             handled,
             decoders,
             service,
-            unknown_tags,
-            undecodable,
+            policies,
             unfiltered: false,
             publisher: None,
             claim_check: None,
             inbox: None,
             idempotency: None,
             translators: Vec::new(),
-            retry: Backoff::default(),
-            max_attempts: MAX_ATTEMPTS,
+            parked: None,
+            retries: Arc::new(retries),
+            retry: Retry::default(),
             observer: None,
             telemetry,
         }
@@ -192,19 +200,30 @@ impl Consumer {
         self
     }
 
-    /// How long a failed delivery waits before it comes again, where its handler does not say;
-    /// by default one second, doubling up to 15 minutes.
+    /// Keeps the order of a key behind an event that goes to the dead-letter queue, whatever the reason:
+    /// the events of its group follow it there, unhandled and in their order
+    /// ([`Reason::Parked`]), and no other group waits. When the dead-letter queue is redriven they are handled one
+    /// after another in that order; one that comes before its turn, or behind one that fails again,
+    /// goes back there. When all are handled the group is free. Without this, an
+    /// event goes to the dead-letter queue alone, and its group goes on without it.
+    ///
+    /// For ordered sources; deliveries without a group are as ever. The store is asked once for each
+    /// group of a batch, and for each event of a group that is parked; where it fails the group is given
+    /// back. What never comes back holds its group for ever: whoever deletes a dead letter tells
+    /// the store, with [`ParkedGroups::handled`] or [`ParkedGroups::release`]. What a queue's own redrive
+    /// policy moves, without a reason, parks nothing. What is parked may come twice like
+    /// everything else, so use it with an inbox or an idempotency store.
     #[must_use]
-    pub fn retry(self, backoff: Backoff) -> Self {
-        Consumer { retry: backoff, ..self }
+    pub fn park_groups(self, store: impl ParkedGroups + 'static) -> Self {
+        Consumer { parked: Some(Arc::new(store)), ..self }
     }
 
-    /// How often a delivery is tried before it goes to the dead-letter queue, with its last error;
-    /// the default is 10. What counts is how often it was received: on a FIFO queue also behind
-    /// an earlier one that failed.
+    /// When a delivery that failed comes again, and how often it is tried, where its handler has
+    /// no [`Retry`] of its own ([`Router::retry`](crate::Router::retry)): also events with unknown tags, and
+    /// bodies that are no event.
     #[must_use]
-    pub fn max_attempts(self, attempts: u32) -> Self {
-        Consumer { max_attempts: attempts, ..self }
+    pub fn retry(self, retry: Retry) -> Self {
+        Consumer { retry, ..self }
     }
 
     /// For a source that brings every event of its topic, whoever it is for, as a stream does: events
@@ -275,7 +294,11 @@ impl Consumer {
             }
             self.check_ports(handled)?;
         }
-        Ok(())
+        let unhandled = |tag: &&str| !self.decoders.contains_key(tag);
+        match self.retries.keys().copied().filter(unhandled).min() {
+            Some(tag) => Err(ConsumerError::RetryOfUnhandled { consumer: consumer(), tag }),
+            None => Ok(()),
+        }
     }
 
     /// Whether a handler has the ports that it needs.
@@ -298,6 +321,26 @@ impl Consumer {
             }
             Some(_) => Ok(()),
         }
+    }
+
+    /// Why the event in `body` is for others, if it comes from a source that brings everything.
+    pub(crate) fn unrelated(&self, body: &str) -> Option<Reason> {
+        if !self.unfiltered {
+            return None;
+        }
+        let opened = Opened::open(body).ok()?;
+        let reason = self.decoder(&opened.envelope().tag).err()?;
+        matches!(reason, Reason::UnknownTag { handled: None, .. }).then_some(reason)
+    }
+
+    /// The retry of the event in `body`: its handler's, or else the one for all others.
+    pub(crate) fn retry_of(&self, body: &str) -> Retry {
+        if self.retries.is_empty() {
+            return self.retry;
+        }
+        let opened = Opened::open(body).ok();
+        let own = opened.and_then(|opened| self.retries.get(&*opened.envelope().tag).copied());
+        own.unwrap_or(self.retry)
     }
 
     /// Whether its deliveries are prepared before they are opened.

@@ -12,7 +12,7 @@
 //! | see what it does | [`telemetry`]: its spans and metrics, in one table |
 //! | keep large payloads elsewhere | [`ClaimCheckPublisher`], [`Consumer::claim_check`] |
 //! | take part in another system's formats | [`translate`], [`Consumer::translator`] |
-//! | write an adapter | [`Publisher`], [`DeadLetters`], [`Redelivery`], [`Inbox`], [`IdempotencyStore`], [`LeaseStore`], [`ClaimCheck`] |
+//! | write an adapter | [`Publisher`], [`DeadLetters`], [`Redelivery`], [`Inbox`], [`IdempotencyStore`], [`ParkedGroups`], [`LeaseStore`], [`ClaimCheck`] |
 
 mod backoff;
 mod batch;
@@ -35,8 +35,10 @@ mod into_events;
 mod lease;
 mod message;
 mod outcome;
+mod parked;
 mod publisher;
 mod redelivery;
+mod retry;
 mod router;
 pub mod tag;
 pub mod telemetry;
@@ -73,8 +75,10 @@ pub use lease::{
 };
 pub use message::{Destination, Message, TYPE_ATTRIBUTE};
 pub use outcome::{Disposition, Outcome, Reason};
-pub use publisher::{DynPublisher, PublishError, PublishReport, Publisher};
+pub use parked::{DynParkedGroups, MemoryParkedGroups, ParkedGroups, ParkedGroupsError, Turn};
+pub use publisher::{DynPublisher, PublishError, PublishReport, Publisher, RequestLimits};
 pub use redelivery::{DynRedelivery, GivenBack, Redelivery};
+pub use retry::Retry;
 pub use router::{HandledType, HandlerService, Policy, Router};
 pub use tx_handler::TxHandler;
 

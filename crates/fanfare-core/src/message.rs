@@ -1,6 +1,6 @@
 //! An event encoded for the wire, and where it goes.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,10 @@ pub struct Message {
     /// [`Pointer`](crate::Pointer) to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offloaded: Option<u64>,
+    /// For how long its receiver does not see it, counted from its acceptance; none: at once. See
+    /// [`Task::after`](crate::Task::after).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Duration>,
 }
 
 impl Message {
@@ -62,7 +66,7 @@ impl Message {
         body: impl Into<String>,
     ) -> Self {
         let (id, tag, key, body) = (id.into(), tag.into(), key.into(), body.into());
-        Message { destination, id, tag, key, attributes, body, offloaded: None }
+        Message { destination, id, tag, key, attributes, body, offloaded: None, delay: None }
     }
 
     /// What it weighs, in bytes, as SNS and SQS count: its body, and each attribute's name, data type and

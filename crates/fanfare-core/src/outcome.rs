@@ -13,7 +13,7 @@ pub enum Outcome {
         /// How many events its handler returned.
         published: usize,
     },
-    /// The inbox, or the idempotency store, knew it: its effect was there already.
+    /// The inbox, or another store, knew it: its effect was there already.
     Duplicate,
     /// It could not be handled, and the policy is to let it go.
     Ignored(Reason),
@@ -132,6 +132,12 @@ pub enum Reason {
     },
     /// An event that its handler returned can never be published.
     Unpublishable(String),
+    /// An earlier event of its group is in the dead-letter queue, and it waits there for its turn
+    /// (see [`Consumer::park_groups`](crate::Consumer::park_groups)).
+    Parked {
+        /// The id of the event that is to be handled next in its group.
+        behind: String,
+    },
     /// An event with its source and id was handled already, or is being, but with other data.
     OtherPayload,
 }
@@ -147,6 +153,7 @@ impl Reason {
             Reason::TooManyHops(_) => "too_many_hops",
             Reason::Exhausted { .. } => "exhausted",
             Reason::Unpublishable(_) => "unpublishable",
+            Reason::Parked { .. } => "parked",
             Reason::OtherPayload => "other_payload",
         }
     }
@@ -173,6 +180,7 @@ impl fmt::Display for Reason {
             Reason::OtherPayload => {
                 f.write_str("an event with its source and id, but with other data, came before")
             }
+            Reason::Parked { behind } => write!(f, "parked: {behind} of its group comes first"),
             Reason::Unpublishable(error) => write!(f, "what follows cannot be published: {error}"),
         }
     }

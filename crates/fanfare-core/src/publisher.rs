@@ -22,6 +22,39 @@ pub trait Publisher: Send + Sync {
         let _ = destination;
         false
     }
+
+    /// What one request to `destination` takes, for who collects messages from several callers. By
+    /// default what SNS takes: 10 messages with 256 KiB, one of each key.
+    fn request_limits(&self, destination: &Destination) -> RequestLimits {
+        let _ = destination;
+        RequestLimits::new(10, 262_144)
+    }
+}
+
+/// What a destination takes in one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RequestLimits {
+    /// The most messages.
+    pub messages: usize,
+    /// The most bytes of their bodies and attributes together.
+    pub bytes: usize,
+    /// Whether several messages of one key can go in it although order is kept.
+    pub repeats_keys: bool,
+}
+
+impl RequestLimits {
+    /// So many messages and bytes; where order is kept, one message of each key.
+    #[must_use]
+    pub const fn new(messages: usize, bytes: usize) -> Self {
+        RequestLimits { messages, bytes, repeats_keys: false }
+    }
+
+    /// Several messages of one key may be in a request although order is kept.
+    #[must_use]
+    pub const fn repeating_keys(self) -> Self {
+        RequestLimits { repeats_keys: true, ..self }
+    }
 }
 
 /// [`Publisher`] as an object, for where bindings are chosen at run time.
@@ -120,6 +153,14 @@ pub enum PublishError {
     /// It cannot be said in the format of its destination; nothing was sent.
     #[error("not sent: {0}")]
     Untranslatable(#[from] TranslateError),
+    /// Its destination cannot delay it, or not for so long; nothing was sent.
+    #[error("{tag} is not sent: {problem}")]
+    Undelayable {
+        /// The event's type tag.
+        tag: String,
+        /// Why, and what to do instead.
+        problem: String,
+    },
     /// The topic or queue does not exist.
     #[error(
         "{destination} does not exist (as {resource}): declare it in the topology and provision it"
@@ -183,6 +224,7 @@ impl PublishError {
             Self::OverLimit { .. } => "over_limit",
             Self::Malformed { .. } => "malformed",
             Self::Untranslatable(_) => "untranslatable",
+            Self::Undelayable { .. } => "undelayable",
             Self::NotStored { .. } => "not_stored",
             Self::NotFound { .. } => "not_found",
             Self::Denied { .. } => "denied",
@@ -196,9 +238,9 @@ impl PublishError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::OverLimit { .. } | Self::Malformed { .. } | Self::Refused { .. } => false,
+            Self::OverLimit { .. } | Self::Malformed { .. } | Self::Untranslatable(_) => false,
+            Self::Undelayable { .. } | Self::Refused { .. } => false,
             Self::NotStored { error, .. } => error.is_retryable(),
-            Self::Untranslatable(_) => false,
             // Somebody can create the topic or grant the right: the event need not change.
             Self::NotFound { .. } | Self::Denied { .. } => true,
             Self::Unavailable { .. } | Self::Blocked => true,

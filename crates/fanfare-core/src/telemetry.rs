@@ -38,7 +38,7 @@
 //! | [`OUTCOME`] | `handled`, `duplicate`, `ignored`, `retried`, `dead_lettered`, and what was not begun or does not count: `blocked`, `released`, `lost` (see [`Outcome`](crate::Outcome)) |
 //! | [`ERROR_TYPE`] of requests | the service's error code, or what broke on the way |
 //! | [`ERROR_TYPE`] of `send` | what [`PublishError::error_type`](crate::PublishError::error_type) says of the first message that failed |
-//! | [`ERROR_TYPE`] of `process` | `failed` if it is tried again; the reason if it is dead-lettered: `rejected`, `unknown_tag`, `undecodable`, `unclaimed`, `too_many_hops`, `exhausted`, `unpublishable`, `other_payload`; `lost` |
+//! | [`ERROR_TYPE`] of `process` | `failed` if it is tried again; the reason if it is dead-lettered: `rejected`, `unknown_tag`, `undecodable`, `unclaimed`, `too_many_hops`, `exhausted`, `unpublishable`, `parked`, `other_payload`; `lost` |
 //!
 //! Labels of metrics have few values; there is no id among them. Nothing here has a payload, a key
 //! or a receipt handle, at no level: the only texts from outside are ids, type tags, trace headers,

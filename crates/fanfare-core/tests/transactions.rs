@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fanfare_core::{
     BoxError, Call, Consumer, ConsumerError, Delivery, HandlerError, HandlerService, InboxError,
-    IntoEvents, Metadata, Outcome, PublishError, RawDelivery, Reason, Router,
+    IntoEvents, Metadata, Outcome, PublishError, RawDelivery, Reason, Retry, Router,
 };
 use support::{
     ledger::{At, Connection, Ledger},
@@ -188,13 +188,16 @@ async fn what_fails_at_every_commit_is_dead_lettered_and_its_neighbours_are_not(
     ledger.fail(move |at| (at == At::Commit).then(violated));
     for attempt in 1..=2 {
         let batch = vec![placed("a").attempt(attempt).raw(), placed("b").attempt(attempt).raw()];
-        let outcomes = bench.run(consumer(&bench, &ledger).max_attempts(2), batch).await;
+        let outcomes = bench
+            .run(consumer(&bench, &ledger).retry(Retry::default().max_attempts(2)), batch)
+            .await;
         assert!(outcomes.iter().all(is_failed), "among others it is nobody's fault: {outcomes:?}");
     }
     let batch = vec![placed("a").attempt(3).raw(), placed("b").attempt(3).raw()];
     let mut first = true;
     ledger.fail(move |at| (at == At::Commit && std::mem::take(&mut first)).then(violated));
-    let outcomes = bench.run(consumer(&bench, &ledger).max_attempts(3), batch).await;
+    let outcomes =
+        bench.run(consumer(&bench, &ledger).retry(Retry::default().max_attempts(3)), batch).await;
     assert_eq!(ledger.units(), [2, 2, 1, 1], "by then each has a unit of its own");
     assert!(matches!(&outcomes[0], Outcome::DeadLettered(Reason::Exhausted { .. })));
     assert_eq!((&outcomes[1], ledger.effects()), (&HANDLED, vec!["b".to_string()]));

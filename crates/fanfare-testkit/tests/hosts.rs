@@ -13,8 +13,9 @@ use std::{
 
 use aws_sdk_kinesis::primitives::Blob;
 use fanfare_core::{
-    Backoff, Consumer, Delivery, Event, EventType, HandlerError, IntoEvents,
-    MemoryIdempotencyStore, Router,
+    Consumer, Delivery, Event, EventType, HandlerError, IntoEvents, MemoryIdempotencyStore, Retry,
+    Router,
+    translate::{Translation, format::MassTransit},
 };
 use fanfare_testkit::{Counts, Harness};
 use fanfare_topology::{Binding, Bindings, Kind, Kinesis, Topology};
@@ -60,6 +61,7 @@ cases! {
     events_of_one_key_stay_in_order_across_failures: fifo stream aggregated;
     what_comes_twice_is_handled_once: standard fifo stream aggregated;
     a_service_goes_on_where_it_was_stopped: standard fifo stream aggregated;
+    what_another_system_writes_is_handled_as_an_event: standard fifo stream aggregated;
     a_layers_time_out_is_a_retry_and_leaves_nothing_behind: standard fifo stream aggregated;
     a_concurrency_limit_holds_across_receives_and_queues: standard fifo stream aggregated;
     a_concurrency_limit_holds_across_services: standard fifo stream aggregated;
@@ -155,7 +157,7 @@ impl Ground {
 
     fn consumer(&self) -> Consumer {
         let router: Router<Done> = Router::new("delivery").on(deliver);
-        let soon = Backoff::new(Duration::from_secs(1), Duration::from_secs(4));
+        let soon = Retry::exponential(Duration::from_secs(1), Duration::from_secs(4));
         router.with_state(self.done.clone()).retry(soon)
     }
 
@@ -444,4 +446,26 @@ async fn a_concurrency_limit_holds_across_services(ground: Ground) {
     assert_eq!(load.most(), 3);
     let handled = ["delivery", "billing"].map(|service| ground.harness.counts(service).handled);
     assert_eq!(handled, [60, 60]);
+}
+
+async fn what_another_system_writes_is_handled_as_an_event(mut ground: Ground) {
+    const SUBMIT: &str = "urn:message:Company.Project:SubmitOrder";
+    let submitted = |order_id: &str| {
+        let message = json!({ "customer": order_id, "order_id": order_id });
+        json!({ "messageId": order_id, "messageType": [SUBMIT], "message": message }).to_string()
+    };
+    let broken = json!({ "messageId": "broken", "messageType": [SUBMIT] }).to_string();
+    let ours = envelope(OrderPlaced::TAG, "b").to_string();
+    let bodies = [&submitted("a"), &broken, &submitted("busy"), &ours, &submitted("a")];
+    for (number, body) in bodies.into_iter().enumerate() {
+        ground.put(number, body).await;
+    }
+    let consumer = ground.consumer().idempotency(MemoryIdempotencyStore::default());
+    let translation = Translation::of(MassTransit).map::<OrderPlaced>(SUBMIT);
+    ground.run_as(consumer.translator(translation)).await;
+    let mut handled = ground.handled();
+    handled.sort();
+    assert_eq!(handled, ["a", "b", "busy"]);
+    assert_eq!((ground.times("a"), ground.times("busy")), (1, 3));
+    assert_eq!(ground.reasons(), ["undecodable: MassTransit: `message` is missing"]);
 }

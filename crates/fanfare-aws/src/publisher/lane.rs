@@ -11,10 +11,7 @@ use fanfare_core::{Message, PublishError};
 use futures_util::{StreamExt, stream};
 
 use super::{BACKOFF, Outcome, REQUESTS_AT_ONCE, left::Left, target::Target};
-use crate::{
-    failure::Failure,
-    limits::{self, BATCH_ENTRIES},
-};
+use crate::{failure::Failure, limits::BATCH_ENTRIES};
 
 pub(super) struct Lane<'a> {
     target: Target<'a>,
@@ -65,7 +62,7 @@ impl<'a> Lane<'a> {
         for left in std::mem::take(&mut self.left) {
             if self.is_blocked(left.index) {
                 self.done.push((left.index, Err(PublishError::Blocked)));
-            } else if let Err(error) = limits::check(&self.batch[left.index], self.target.bytes()) {
+            } else if let Err(error) = self.target.check(&self.batch[left.index]) {
                 self.done.push((left.index, Err(error)));
             } else {
                 self.left.push_back(left);

@@ -41,9 +41,8 @@ const UNIT_SLOTS: u32 = 25;
 ///   10,000 events or 16 MiB that a shard may be ahead of its oldest event that is not done, and in
 ///   what is above it nothing is left out. An inbox or an idempotency store keeps effects from
 ///   doubling.
-/// - **Poison.** An event that was tried as often as
-///   [`Consumer::max_attempts`](fanfare_core::Consumer::max_attempts) says, or that is rejected or
-///   cannot be decoded, goes to the service's standard dead-letter queue, with its reason, shard and
+/// - **Poison.** An event that was tried as often as its [`Retry`](fanfare_core::Retry) says, or that
+///   is rejected or cannot be decoded, goes to the service's standard dead-letter queue, with its reason, shard and
 ///   sequence number; then its key goes on. Attempts are counted by the worker that has the shard:
 ///   after a takeover they begin anew. What SQS does not take (more than 1 MiB, other than text) goes
 ///   as base64, or as a small JSON that says where in the stream it is.

@@ -47,7 +47,14 @@ pub(super) async fn receive(
     operation.end(messages.as_ref().map_or(0, Vec::len), error);
     let messages = messages?;
     queue.channel.consumed(messages.len());
-    Ok(messages.into_iter().map(|message| received(message, queue.is_fifo())).collect())
+    let ordered = queue.is_fifo();
+    let mut received: Vec<Received> =
+        messages.into_iter().map(|message| received(message, ordered)).collect();
+    if ordered {
+        // The messages of a group stand together.
+        received.sort_by(|a, b| a.delivery.metadata.group.cmp(&b.delivery.metadata.group));
+    }
+    Ok(received)
 }
 
 /// Rounded up, as SQS takes whole seconds.

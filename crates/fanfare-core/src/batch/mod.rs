@@ -43,6 +43,8 @@ struct Item {
     original: Option<Box<RawDelivery>>,
     /// Whether it has been prepared; it is the first of its group then, and stays that.
     prepared: bool,
+    /// Whether it is the first that is parked of its group.
+    parked: bool,
 }
 
 /// A delivery that has been looked into.
@@ -108,7 +110,9 @@ impl Consumer {
     }
 
     fn content(&self, delivery: &RawDelivery) -> Content {
-        let undecodable = |error| Content::Refused(self.undecodable, Reason::Undecodable(error));
+        let undecodable = |error| {
+            Content::Refused(self.policies.undecodable, Reason::Undecodable(error))
+        };
         let opened = match Opened::open(&delivery.body) {
             Ok(opened) => opened,
             Err(error) => return undecodable(error),
@@ -118,7 +122,7 @@ impl Consumer {
             Err(reason @ Reason::UnknownTag { handled: None, .. }) if self.unfiltered => {
                 return Content::Unrelated(reason);
             }
-            Err(reason) => return Content::Refused(self.unknown_tags, reason),
+            Err(reason) => return Content::Refused(self.policies.unknown_tags, reason),
         };
         match decode(opened, delivery) {
             Ok(call) if call.envelope().context.hops > MAX_HOPS => {

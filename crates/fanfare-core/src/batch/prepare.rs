@@ -5,8 +5,8 @@
 
 use std::mem::take;
 
-use super::{Host, Item, step::Step, translate::translate};
-use crate::{Outcome, RawDelivery, Reason, claim_check};
+use super::{Content, Host, Item, step::Step, translate::translate};
+use crate::{Outcome, RawDelivery, Reason, Turn, claim_check};
 
 /// What became of a delivery that was to be prepared.
 pub(super) enum Prepared {
@@ -30,9 +30,31 @@ pub(super) async fn prepare(host: Host<'_>, mut item: Item) -> Prepared {
     Prepared::Ready(item)
 }
 
-/// An event of a parked group follows it to the dead-letter queue; an outcome if it did.
-async fn parked(_host: Host<'_>, _item: &mut Item) -> Option<Outcome> {
-    None
+/// An event of a parked group follows it to the dead-letter queue, unless it is its turn; an outcome if
+/// it did. This comes first: what has to wait need not be fetched, and cannot fail, before its turn.
+async fn parked(host: Host<'_>, item: &mut Item) -> Option<Outcome> {
+    let step = Step { host, item };
+    let (store, group) = step.parking()?;
+    let event = step.identity();
+    let behind = match store.turn_boxed(group, &event).await {
+        Ok(Turn::Free) => return None,
+        Ok(Turn::Next) => {
+            item.parked = true;
+            return None;
+        }
+        Ok(Turn::Past) => {
+            tracing::debug!(event.id = %event.id, "a duplicate: it was parked and has been handled");
+            return Some(Outcome::Duplicate);
+        }
+        Ok(Turn::Behind(first)) => first.id,
+        Err(error) => return Some(step.later(None, error.to_string())),
+    };
+    if let Some(reason) = host.consumer.unrelated(&item.delivery.body) {
+        // It was never to be handled here.
+        return Some(step.run(Content::Unrelated(reason)).await);
+    }
+    let id = Some(&*event.id).filter(|_| !event.source.is_empty());
+    Some(step.dead_letter(Reason::Parked { behind }, id).await)
 }
 
 /// Fetches the body that a pointer stands for; an outcome if it cannot be had.

@@ -49,6 +49,8 @@ struct Group {
     next: Option<Box<Opening>>,
     waiting: VecDeque<Item>,
     halted: Option<Halt>,
+    /// Whether nothing of it is parked, as far as this batch knows.
+    free: bool,
 }
 
 /// Why a group does not go on.
@@ -107,6 +109,7 @@ impl<'a> Schedule<'a> {
         match done {
             Done::Prepared(item) => {
                 let group = item.group;
+                self.groups[group].free = !item.parked;
                 self.groups[group].put_back(item);
                 self.ready(group);
             }
@@ -252,6 +255,9 @@ impl<'a> Schedule<'a> {
         } else if let Some(after) = failed_after(&outcome) {
             self.groups[item.group].halted = Some(Halt::Failed(after));
         }
+        if matches!(outcome, Outcome::DeadLettered(_)) {
+            self.groups[item.group].free = false;
+        }
         if let Some(observer) = &self.host.consumer.observer {
             observer(&item.delivery, &outcome);
         }
@@ -272,7 +278,12 @@ impl Group {
 
     /// Whether its next delivery is to be prepared first.
     fn is_to_be_prepared(&self, host: Host<'_>) -> bool {
-        host.consumer.prepares() && self.first().is_some_and(|item| !item.prepared)
+        let consumer = host.consumer;
+        let may_be_parked = !self.free && consumer.parked.is_some();
+        (consumer.prepares() || may_be_parked)
+            && self.first().is_some_and(|item| {
+                !item.prepared && (consumer.prepares() || item.delivery.metadata.group.is_some())
+            })
     }
 
     /// Whether the lease on its next delivery is lost.
@@ -354,8 +365,7 @@ async fn preparation(host: Host<'_>, item: Item) -> Done {
     match prepare(host, item).await {
         Prepared::Ready(item) => Done::Prepared(item),
         Prepared::Settled(item, outcome) => {
-            // What was to be its body is not there, so nothing is known of its event.
-            host.consumer.telemetry.process(&item.delivery, None, false).end(&outcome);
+            Step { host, item: &item }.settled_unopened(&outcome);
             Done::Plain(item, outcome)
         }
     }
@@ -366,6 +376,7 @@ async fn plain(host: Host<'_>, opening: Opening) -> Done {
     let step = Step { host, item: &item };
     let processing = step.process(&content);
     let outcome = step.run(content).instrument(processing.span()).await;
+    let outcome = step.move_on(outcome).await;
     let outcome = step.unless_lost(outcome);
     processing.end(&outcome);
     Done::Plain(item, outcome)
@@ -380,7 +391,7 @@ fn groups(batch: Vec<RawDelivery>) -> Vec<Group> {
             Some(name) => *by_name.entry(name.clone()).or_insert(groups.len()),
             None => groups.len(),
         };
-        let item = Item { index, group, delivery, original: None, prepared: false };
+        let item = Item { index, group, delivery, original: None, prepared: false, parked: false };
         match groups.get_mut(group) {
             Some(group) => group.waiting.push_back(item),
             None => groups.push(Group::new(item)),

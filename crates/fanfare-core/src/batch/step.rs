@@ -8,9 +8,10 @@ use tower::ServiceExt;
 
 use super::{Content, Host, Item};
 use crate::{
-    Admission, Call, Claim, Context, DeadLetter, Envelope, HandlerError, InboxKey, Message,
-    Metadata, Opened, Outcome, PendingEvent, Policy, PublishError, Reason, handler_error::Verdict,
-    into_events::DerivedIds, telemetry::Processing,
+    Admission, Call, Claim, Context, DeadLetter, DynParkedGroups, Envelope, HandlerError, InboxKey,
+    Message, Metadata, Opened, Outcome, PendingEvent, Policy, PublishError, Reason, Retry,
+    handler_error::Verdict, into_events::DerivedIds, parked,
+    telemetry::Processing,
 };
 
 /// The context of what follows from a delivery. Its trace is that of the span in which it is handled,
@@ -40,6 +41,15 @@ impl<'a> Step<'a> {
                 telemetry.process(delivery, opened.as_ref().map(Opened::envelope), false)
             }
             Content::Unrelated(_) => Processing::none(),
+        }
+    }
+
+    /// Tells of one that got no further than its preparation: what was to be its body is not there, or
+    /// is not looked into.
+    pub(super) fn settled_unopened(&self, outcome: &Outcome) {
+        if !matches!(outcome, Outcome::Ignored(_)) {
+            let telemetry = &self.host.consumer.telemetry;
+            telemetry.process(&self.item.delivery, None, false).end(outcome);
         }
     }
 
@@ -144,7 +154,8 @@ impl Step<'_> {
         match error.verdict {
             Verdict::Retry(after) => self.failed(after, error.to_string(), id).await,
             Verdict::Reject => {
-                self.dead_letter(Reason::Rejected(error.to_string()), Some(id)).await
+                let reason = Reason::Rejected(error.to_string());
+                self.apply(self.host.consumer.policies.rejected, reason, Some(id)).await
             }
         }
     }
@@ -188,6 +199,12 @@ impl Step<'_> {
             // Who has it now decides.
             return Outcome::Lost;
         }
+        // First, so that nothing in the dead-letter queue is unknown to the group that follows it.
+        if let Some((store, group)) = self.parking()
+            && let Err(error) = store.park_boxed(group, &self.identity()).await
+        {
+            return self.later(None, error.to_string());
+        }
         let letter = DeadLetter::new(self.item.as_brought(), &reason, id);
         match self.host.dead_letters.put_boxed(letter).await {
             Ok(()) => {
@@ -199,23 +216,49 @@ impl Step<'_> {
         }
     }
 
+    /// After the outcome of what was parked: is it handled, it is the next one's turn.
+    pub(super) async fn move_on(&self, outcome: Outcome) -> Outcome {
+        let handled =
+            matches!(outcome, Outcome::Handled { .. } | Outcome::Duplicate | Outcome::Ignored(_));
+        if self.item.parked
+            && handled
+            && let Some((store, group)) = self.parking()
+            && let Err(error) = store.handled_boxed(group, &self.identity()).await
+        {
+            return self.later(None, error.to_string());
+        }
+        outcome
+    }
+
+    /// Where its group may be parked.
+    pub(super) fn parking(&self) -> Option<(&dyn DynParkedGroups, &str)> {
+        let store = self.host.consumer.parked.as_deref()?;
+        Some((store, self.item.delivery.metadata.group.as_deref()?))
+    }
+
+    /// What it is parked by.
+    pub(super) fn identity(&self) -> InboxKey {
+        parked::identity(&self.host.consumer.name, &self.item.as_brought().body)
+    }
+
     /// It did not work: again later, unless its attempts are used up.
     pub(super) async fn failed(&self, after: Option<Duration>, error: String, id: &str) -> Outcome {
-        if !self.is_exhausted() {
+        let attempts = self.item.delivery.metadata.attempt;
+        if !self.retry().ends_at(attempts) {
             return self.later(after, error);
         }
         let id = Some(id).filter(|id| !id.is_empty());
-        let attempts = self.item.delivery.metadata.attempt;
         self.dead_letter(Reason::Exhausted { attempts, error }, id).await
     }
 
-    fn is_exhausted(&self) -> bool {
-        self.item.delivery.metadata.attempt >= self.host.consumer.max_attempts
+    /// Read from the body again: only what fails pays for it.
+    fn retry(&self) -> Retry {
+        self.host.consumer.retry_of(&self.item.delivery.body)
     }
 
     pub(super) fn later(&self, after: Option<Duration>, error: String) -> Outcome {
         let metadata = &self.item.delivery.metadata;
-        let after = after.unwrap_or_else(|| self.host.consumer.retry.delay(metadata.attempt));
+        let after = after.unwrap_or_else(|| self.retry().delay(metadata.attempt));
         tracing::warn!(message_id = %metadata.message_id, ?after, %error, "failed, will be retried");
         Outcome::Failed { after, error }
     }

@@ -53,10 +53,12 @@ impl Consumer {
                 if self.unfiltered {
                     Content::Unrelated(reason)
                 } else {
-                    Content::Refused(self.unknown_tags, reason)
+                    Content::Refused(self.policies.unknown_tags, reason)
                 }
             }
-            error => Content::Refused(self.undecodable, Reason::Undecodable(error.into())),
+            error => {
+                Content::Refused(self.policies.undecodable, Reason::Undecodable(error.into()))
+            }
         }
     }
 }

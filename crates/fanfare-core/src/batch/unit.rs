@@ -231,7 +231,10 @@ async fn committed(
                 (Fate::Done { .. }, None) => Some(Outcome::Handled { published }),
             }
         };
-        let outcome = outcome.instrument(span).await;
+        let outcome = match outcome.instrument(span).await {
+            Some(outcome) => Some(step.move_on(outcome).await),
+            None => None,
+        };
         if let Some(after) = outcome.as_ref().and_then(failed_after) {
             failed.insert(group, after);
         }

@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 use sha2::{Digest, Sha256};
 
 use super::{ClaimCheck, ClaimCheckError, DynClaimCheck};
-use crate::{Destination, Message, Opened, PublishError, PublishReport, Publisher};
+use crate::{Destination, Message, Opened, PublishError, PublishReport, Publisher, RequestLimits};
 
 /// Bytes of a message that still goes as it is: what SNS takes, and from where on the extended clients
 /// store payloads. <https://docs.aws.amazon.com/sns/latest/dg/large-message-payloads.html>
@@ -129,6 +129,10 @@ impl<P: Publisher> Publisher for ClaimCheckPublisher<P> {
 
     fn keeps_order(&self, destination: &Destination) -> bool {
         self.publisher.keeps_order(destination)
+    }
+
+    fn request_limits(&self, destination: &Destination) -> RequestLimits {
+        self.publisher.request_limits(destination)
     }
 }
 

@@ -19,6 +19,13 @@ pub(super) enum Direction {
     Both,
 }
 
+impl Mapping {
+    /// Whether it changes nothing.
+    pub(super) fn is_identity(&self) -> bool {
+        self.foreign == self.tag && matches!(self.conversion, Conversion::AsIs)
+    }
+}
+
 impl AllowList {
     pub(super) fn add(
         &mut self,

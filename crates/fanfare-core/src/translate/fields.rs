@@ -134,3 +134,27 @@ impl<'a, const N: usize> Visitor<'a> for Search<'_, 'a, N> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_event_of_ours_only_the_first_field_is_looked_at() {
+        let body = r#" {"specversion" and here it is no JSON any more"#;
+        assert!(matches!(Fields::read("test", body, ["x"]), Ok(Body::CloudEvent)));
+        let body = r#"{"x":1,"specversion" and here it is no JSON any more"#;
+        assert!(matches!(Fields::read("test", body, ["x"]), Ok(Body::CloudEvent)));
+    }
+
+    #[test]
+    fn fields_are_found_among_others_and_under_escapes() {
+        let body = r#"{"a":{"x":1},"\u0078":[2],"b":null,"c":"d"}"#;
+        let Ok(Body::Object(fields)) = Fields::read("test", body, ["x", "b", "c", "d"]) else {
+            panic!("no object")
+        };
+        assert_eq!(fields.get("x").unwrap().get(), "[2]");
+        assert!(fields.get("b").is_none() && fields.get("d").is_none());
+        assert_eq!(fields.text("c").unwrap().unwrap(), "d");
+    }
+}

@@ -14,15 +14,15 @@ pub trait Format: Send + Sync {
     /// Its name, for errors; also the source of events whose messages do not tell theirs.
     const NAME: &'static str;
 
-    /// Takes a message apart; `None` if it is not of this format. `listed` tells whether a tag is on the
-    /// allow-list.
+    /// Takes a message apart; `None` if it is not of this format. `changes` tells of a tag whether the
+    /// allow-list makes another type or other data of it.
     ///
     /// # Errors
     /// [`TranslateError`] if it is of this format and something is wrong with it.
     fn read(
         &self,
         delivery: &RawDelivery,
-        listed: &dyn Fn(&str) -> bool,
+        changes: &dyn Fn(&str) -> bool,
     ) -> Result<Option<Foreign>, TranslateError>;
 
     /// Puts a message together that goes `to` a destination. What the format has no place for is left

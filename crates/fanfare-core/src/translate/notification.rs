@@ -36,6 +36,9 @@ const NAME: &str = "SNS notification";
 /// # }
 /// ```
 ///
+/// Outward the message's attributes move into the notification: that is for a queue, as a topic's
+/// subscriptions filter by them.
+///
 /// Signatures are not checked: who may send to the queue is the queue's policy.
 /// <https://docs.aws.amazon.com/sns/latest/dg/sns-large-payload-raw-message-delivery.html>
 #[derive(Clone, Default)]
@@ -113,6 +116,7 @@ fn unwrap(delivery: &RawDelivery) -> Result<Option<RawDelivery>, TranslateError>
     let Body::Object(fields) = Fields::read(NAME, &delivery.body, FIELDS)? else {
         return Ok(None);
     };
+    let has_text = |name| matches!(fields.text(name), Ok(Some(_)));
     match fields.text("Type").ok().flatten().as_deref() {
         Some("Notification") => {}
         Some("SubscriptionConfirmation") if fields.get("TopicArn").is_some() => {
@@ -120,7 +124,7 @@ fn unwrap(delivery: &RawDelivery) -> Result<Option<RawDelivery>, TranslateError>
                 "is not a notification: a subscription of this queue waits for its confirmation";
             return Err(fields.malformed("Type", problem));
         }
-        None if fields.get("Subject").is_some() && fields.get("Message").is_some() => {}
+        None if has_text("Subject") && has_text("Message") => {}
         _ => return Ok(None),
     }
     fields.required("Message")?;

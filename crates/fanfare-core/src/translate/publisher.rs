@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{TranslateError, Translator};
-use crate::{Destination, Message, PublishError, PublishReport, Publisher};
+use crate::{Destination, Message, PublishError, PublishReport, Publisher, RequestLimits};
 
 /// A [`Publisher`] that puts what goes to some destinations into a foreign format, and leaves the rest
 /// alone. So one service gets what it understands, by tasks to its queue, while the topics keep ours.
@@ -109,6 +109,10 @@ impl<P: Publisher> Publisher for TranslatingPublisher<P> {
 
     fn keeps_order(&self, destination: &Destination) -> bool {
         self.publisher.keeps_order(destination)
+    }
+
+    fn request_limits(&self, destination: &Destination) -> RequestLimits {
+        self.publisher.request_limits(destination)
     }
 }
 

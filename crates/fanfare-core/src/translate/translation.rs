@@ -155,16 +155,17 @@ fn fingerprint(tag: &str, body: &str) -> String {
 
 impl<F: Format> Translator for Translation<F> {
     fn inward(&self, delivery: &RawDelivery) -> Result<Option<Inward>, TranslateError> {
-        let listed = |tag: &str| self.list.inward(tag).is_some();
-        let Some(foreign) = self.format.read(delivery, &listed)? else { return Ok(None) };
+        let changes =
+            |tag: &str| self.list.inward(tag).is_some_and(|mapping| !mapping.is_identity());
+        let Some(foreign) = self.format.read(delivery, &changes)? else { return Ok(None) };
         let (source, id) = self.identity(&foreign, delivery);
         let notified = || self.attribute(delivery, SnsNotification::TIMESTAMP)?.parse().ok();
         let Foreign { tag, time, key, context, data, .. } = foreign;
         let (tag, data) = match tag {
             Tag::Ours(tag) => (tag, data),
             Tag::Foreign(names) => {
-                let listed = names.iter().find_map(|name| self.list.inward(name));
-                let Some(mapping) = listed else {
+                let mut listed = names.iter().filter_map(|name| self.list.inward(name));
+                let Some(mapping) = listed.next() else {
                     let tag = names.first().map_or("", String::as_str);
                     return Err(TranslateError::unknown_tag(F::NAME, tag));
                 };

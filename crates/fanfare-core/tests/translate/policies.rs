@@ -179,6 +179,31 @@ async fn a_body_of_ours_goes_on_as_it_is() {
 }
 
 #[tokio::test]
+async fn what_only_goes_out_in_another_form_comes_in_as_it_is() {
+    let translation = Translation::of(CloudEvents).map::<OrderPlaced>(OrderPlaced::TAG);
+    let body = ours().to_string();
+    assert!(translation.inward(&delivery(&body, &[])).unwrap().is_none());
+    let out = translation.outward(task()).unwrap();
+    assert!(translation.inward(&delivery(&out.body, &[])).unwrap().is_some());
+}
+
+#[tokio::test]
+async fn what_a_notification_says_itself_nobody_else_can_say() {
+    let subject = SnsNotification::SUBJECT;
+    let attribute = json!({ "Type": "String", "Value": "OrderAccepted" });
+    let body = json!({
+        "Type": "Notification", "Message": json!(order()).to_string(),
+        "MessageAttributes": { subject: attribute },
+    });
+    let just_saying =
+        Translation::of(PlainJson::tag_in(subject)).map::<OrderPlaced>("OrderAccepted");
+    let consumer = shop().0.translator(SnsNotification::new()).translator(just_saying);
+    let outcome =
+        handle(consumer, delivery(&body.to_string(), &[(subject, "OrderAccepted")])).await;
+    assert!(matches!(outcome, Outcome::DeadLettered(Reason::Undecodable(_))), "{outcome:?}");
+}
+
+#[tokio::test]
 async fn our_tags_with_data_in_a_string_need_no_mapping() {
     let (consumer, seen) = shop();
     let mut body = ours();

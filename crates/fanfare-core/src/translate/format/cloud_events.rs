@@ -24,12 +24,12 @@ impl Format for CloudEvents {
     fn read(
         &self,
         delivery: &RawDelivery,
-        listed: &dyn Fn(&str) -> bool,
+        changes: &dyn Fn(&str) -> bool,
     ) -> Result<Option<Foreign>, TranslateError> {
         // What is broken before the data is as broken when it is read as ours.
         let Ok(opened) = Opened::open(&delivery.body) else { return Ok(None) };
-        let (listed, in_string) = (listed(&opened.envelope().tag), opened.has_data_in_string());
-        if !listed && !in_string {
+        let (changes, in_string) = (changes(&opened.envelope().tag), opened.has_data_in_string());
+        if !changes && !in_string {
             return Ok(None);
         }
         let broken = |error| TranslateError::of_cloud_event(Self::NAME, error);
@@ -43,7 +43,7 @@ impl Format for CloudEvents {
             opened.read::<Box<RawValue>>().map_err(broken)?
         };
         let Envelope { id, source, tag, time, key, context } = envelope;
-        let tag = if listed { Tag::of(tag) } else { Tag::Ours(tag) };
+        let tag = if changes { Tag::of(tag) } else { Tag::Ours(tag) };
         let (id, source) = (Some(id), Some(source));
         Ok(Some(Foreign { tag, id, source, time, key, context, data }))
     }
