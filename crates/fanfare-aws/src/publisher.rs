@@ -1,5 +1,6 @@
 //! Publishing to SNS topics and Kinesis streams, and sending tasks to SQS queues.
 
+mod delay;
 mod lane;
 mod left;
 mod stream;
@@ -7,11 +8,16 @@ mod target;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use fanfare_core::{Backoff, Destination, Message, PublishError, PublishReport, Publisher};
+use fanfare_core::{
+    Backoff, Destination, Message, PublishError, PublishReport, Publisher, RequestLimits,
+};
 use fanfare_topology::{Binding, Bindings, Kind};
 use futures_util::future::join_all;
 
-use crate::Aws;
+use crate::{
+    Aws,
+    limits::{BATCH_ENTRIES, SNS_BYTES, SQS_BYTES, STREAM_RECORDS, STREAM_REQUEST_BYTES},
+};
 use lane::Lane;
 use stream::{Stream, Streams};
 use target::Target;
@@ -40,6 +46,9 @@ type Outcome = (usize, Result<(), PublishError>);
 /// the entries of a batch fail one by one, a batch there has at most one event of each key: what
 /// follows it waits until it is accepted. Publishing many events of one key in one call costs a
 /// request for each.
+///
+/// Where a topic or a service's tasks are [fair](fanfare_topology::Tenant), the message group is the
+/// event's tenant. Tasks are delayed as [`Task::after`](fanfare_core::Task::after) says.
 ///
 /// # Streams
 ///
@@ -136,6 +145,19 @@ impl Publisher for AwsPublisher {
             Destination::Topic(topic) => match self.bindings.binding(topic) {
                 Binding::Sns(kind) => kind == Kind::Fifo,
                 Binding::Kinesis(_) => true,
+            },
+        }
+    }
+
+    fn request_limits(&self, destination: &Destination) -> RequestLimits {
+        match destination {
+            Destination::Queue(_) => RequestLimits::new(BATCH_ENTRIES, SQS_BYTES),
+            Destination::Topic(topic) => match self.bindings.binding(topic) {
+                Binding::Sns(_) => RequestLimits::new(BATCH_ENTRIES, SNS_BYTES),
+                Binding::Kinesis(stream) => {
+                    let limits = RequestLimits::new(STREAM_RECORDS, STREAM_REQUEST_BYTES);
+                    if stream.is_aggregated() { limits.repeating_keys() } else { limits }
+                }
             },
         }
     }

@@ -3,9 +3,9 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use crate::{
-    DynIdempotencyStore, DynParkedGroups, DynPublisher, HandledType, HandlerService,
-    IdempotencyStore, Inbox, Opened, Outcome, ParkedGroups, Publisher, RawDelivery, Reason, Retry,
-    call::BoundDecoder, router::Policies, tag,
+    ClaimCheck, DynClaimCheck, DynIdempotencyStore, DynParkedGroups, DynPublisher, HandledType,
+    HandlerService, IdempotencyStore, Inbox, Opened, Outcome, ParkedGroups, Publisher, RawDelivery,
+    Reason, Retry, call::BoundDecoder, router::Policies, tag, translate::Translator,
 };
 
 /// Called with every delivery and what became of it.
@@ -22,8 +22,10 @@ pub struct Consumer {
     pub(crate) policies: Policies,
     pub(crate) unfiltered: bool,
     pub(crate) publisher: Option<Arc<dyn DynPublisher>>,
+    pub(crate) claim_check: Option<Arc<dyn DynClaimCheck>>,
     pub(crate) inbox: Option<Arc<dyn Inbox>>,
     pub(crate) idempotency: Option<Arc<dyn DynIdempotencyStore>>,
+    pub(crate) translators: Vec<Arc<dyn Translator>>,
     pub(crate) parked: Option<Arc<dyn DynParkedGroups>>,
     /// For handlers with one of their own, by type tag.
     retries: Arc<HashMap<&'static str, Retry>>,
@@ -130,8 +132,10 @@ impl Consumer {
             policies,
             unfiltered: false,
             publisher: None,
+            claim_check: None,
             inbox: None,
             idempotency: None,
+            translators: Vec::new(),
             parked: None,
             retries: Arc::new(retries),
             retry: Retry::default(),
@@ -143,6 +147,22 @@ impl Consumer {
     #[must_use]
     pub fn publisher(self, publisher: impl Publisher + 'static) -> Self {
         Consumer { publisher: Some(Arc::new(publisher)), ..self }
+    }
+
+    /// Fetches the payload of a message that is a pointer to it, before anything else is done with it:
+    /// of ours, by a [`ClaimCheckPublisher`](crate::ClaimCheckPublisher), and of AWS's extended clients.
+    /// Without it such a message is undecodable.
+    ///
+    /// A size that the message states has to be that of the payload. What can never be fetched goes to the
+    /// dead-letter queue with [`Reason::Unclaimed`]; what cannot be fetched now is tried again. Dead letters
+    /// are the message as it came, its payload not in it. Nothing is removed from the store.
+    ///
+    /// A payload is fetched when its delivery's turn comes, and is in memory once: as the text that its
+    /// handler's type is read from. So at most as many are there as deliveries are handled at once, and with
+    /// an inbox two units of work (100) more.
+    #[must_use]
+    pub fn claim_check(self, store: impl ClaimCheck + 'static) -> Self {
+        Consumer { claim_check: Some(Arc::new(store)), ..self }
     }
 
     /// The transactions of handlers that are registered with
@@ -158,6 +178,19 @@ impl Consumer {
     #[must_use]
     pub fn idempotency(self, store: impl IdempotencyStore + 'static) -> Self {
         Consumer { idempotency: Some(Arc::new(store)), ..self }
+    }
+
+    /// Reads messages of another system's format too, from now on: see [`translate`](crate::translate).
+    /// Translators are tried in the order in which they are given, and the first that recognises a
+    /// message takes it; what none recognises is read as fanfare's own envelope.
+    ///
+    /// A foreign type that is not mapped goes by [`Router::unknown_tags`](crate::Router::unknown_tags),
+    /// what is broken by [`Router::undecodable`](crate::Router::undecodable). A dead letter has the
+    /// message as it came.
+    #[must_use]
+    pub fn translator(mut self, translator: impl Translator + 'static) -> Self {
+        self.translators.push(Arc::new(translator));
+        self
     }
 
     /// Keeps the order of a key behind an event that goes to the dead-letter queue, whatever the
@@ -286,9 +319,8 @@ impl Consumer {
     }
 
     /// Whether its deliveries are prepared before they are opened.
-    #[expect(clippy::unused_self, reason = "what prepares is asked here")]
     pub(crate) fn prepares(&self) -> bool {
-        false
+        self.claim_check.is_some() || !self.translators.is_empty()
     }
 
     /// The decoder for `tag`, or why there is none.

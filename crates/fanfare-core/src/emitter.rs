@@ -1,6 +1,6 @@
 //! The typed front of a publisher.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use uuid::Uuid;
 
@@ -68,6 +68,20 @@ impl Emitter {
     /// As [`emit`](Self::emit).
     pub async fn send<E: Event>(&self, service: &str, task: &E) -> Result<String, EmitError> {
         self.one(PendingEvent::new(task, Destination::Queue(service.into()))?).await
+    }
+
+    /// [`send`](Self::send), to be seen by its receiver after `delay`: see
+    /// [`Task::after`](crate::Task::after).
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and [`PublishError::Undelayable`] where SQS allows no such delay.
+    pub async fn send_after<E: Event>(
+        &self,
+        service: &str,
+        task: &E,
+        delay: Duration,
+    ) -> Result<String, EmitError> {
+        self.one(PendingEvent::new(task, Destination::Queue(service.into()))?.after(delay)).await
     }
 
     /// Publishes many events in as few requests as their destinations allow.

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::DecodeError;
+use crate::{ClaimCheckError, DecodeError};
 
 /// What became of one delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,9 +31,13 @@ pub enum Outcome {
         /// When it is to come again: together with the failed one.
         after: Duration,
     },
-    /// It was not begun, because the host is shutting down, or because it came so late in its
-    /// group that the lease on it would have ended; given back at once.
+    /// It was not begun, because the host is shutting down, because it came so late in its group that
+    /// the lease on it would have ended, or because the lease on an earlier one of its group was lost;
+    /// given back at once.
     Released,
+    /// The lease on it was lost before its outcome was known, so it is not settled: it comes again, or
+    /// has come again already.
+    Lost,
 }
 
 /// What a host does to settle a delivery.
@@ -46,6 +50,8 @@ pub enum Disposition {
         /// How long it stays invisible from now; zero for at once.
         after: Duration,
     },
+    /// It is no longer ours: do nothing about it.
+    Leave,
 }
 
 impl Outcome {
@@ -61,6 +67,7 @@ impl Outcome {
                 Disposition::GiveBack { after: *after }
             }
             Outcome::Released => Disposition::GiveBack { after: Duration::ZERO },
+            Outcome::Lost => Disposition::Leave,
         }
     }
 }
@@ -80,6 +87,8 @@ pub enum Reason {
     },
     /// It is no event, or its data does not fit.
     Undecodable(DecodeError),
+    /// Its payload is elsewhere, and can never be fetched from there.
+    Unclaimed(ClaimCheckError),
     /// It is the last of so many events, each caused by the one before: a loop.
     TooManyHops(u32),
     /// It failed as often as it may.
@@ -112,6 +121,7 @@ impl fmt::Display for Reason {
                 write!(f, "unknown type tag `{tag}`: only {handled} is handled")
             }
             Reason::Undecodable(error) => write!(f, "undecodable: {error}"),
+            Reason::Unclaimed(error) => write!(f, "unclaimed: {error}"),
             Reason::TooManyHops(hops) => {
                 write!(f, "{hops} hops: events cause each other in a loop")
             }

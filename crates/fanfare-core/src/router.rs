@@ -205,7 +205,7 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
     pub fn with_state(self, state: S) -> Consumer {
         let bind = |decoder: Decoder<S>| -> BoundDecoder {
             let state = state.clone();
-            Box::new(move |opened, metadata| decoder(opened, metadata, &state))
+            Box::new(move |opened, raw| decoder(opened, raw, &state))
         };
         let handlers = BoxCloneSyncService::new(tower::service_fn(Call::run));
         let service = self.layers.into_iter().fold(handlers, |inner, wrap| wrap(inner));

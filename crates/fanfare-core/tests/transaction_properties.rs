@@ -181,6 +181,7 @@ async fn tell(
             match outcome.disposition() {
                 Disposition::Acknowledge => ends[index].push(outcome),
                 Disposition::GiveBack { .. } => back.push((index, attempt)),
+                Disposition::Leave => panic!("no lease was lost"),
             }
         }
         queue.splice(0..0, back);

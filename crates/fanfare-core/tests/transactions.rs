@@ -253,6 +253,30 @@ async fn what_may_not_begin_is_released_and_not_remembered() {
 }
 
 #[tokio::test]
+async fn in_a_unit_a_lost_lease_ends_its_group_and_nobody_else() {
+    let (bench, ledger) = (Bench::new(), Ledger::default());
+    async fn lose(tx: &mut Connection, order: Delivery<OrderPlaced>) -> Result<(), HandlerError> {
+        tx.effects.push(order.event.order_id.clone());
+        if order.event.order_id == "lost" {
+            order.cancellation.cancel();
+        }
+        Ok(())
+    }
+    let of = |group, id| placed(id).group(group).raw();
+    let batch = vec![of("a", "lost"), of("a", "a2"), of("b", "b1"), of("b", "b2"), of("b", "b3")];
+    batch[3].cancellation.cancel();
+    let consumer = Router::new("delivery").on_tx(lose).with_state(()).inbox(ledger.clone());
+    let outcomes = bench.run(consumer, batch).await;
+    let handled = Outcome::Handled { published: 0 };
+    let (lost, released) = (Outcome::Lost, Outcome::Released);
+    assert_eq!(outcomes, [lost.clone(), released.clone(), handled, lost, released]);
+    assert_eq!(ledger.effects(), ["lost", "b1"], "what was done stays: its duplicate finds it");
+    let remembered =
+        ["lost", "a2", "b1", "b2", "b3"].map(|id| ledger.remembers(&format!("{id}-id")));
+    assert_eq!(remembered, [true, false, true, false, false]);
+}
+
+#[tokio::test]
 async fn in_a_group_of_both_kinds_the_unit_commits_before_a_plain_one_begins() {
     let (bench, ledger) = (Bench::new(), Ledger::default());
     async fn place(

@@ -2,7 +2,7 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use fanfare_core::{Disposition, GivenBack, Outcome, RawDelivery};
+use fanfare_core::{Cancellation, Disposition, GivenBack, Outcome, RawDelivery};
 use futures_util::{StreamExt, future};
 use lambda_runtime::Context;
 
@@ -34,7 +34,7 @@ pub(crate) async fn handle(
         match outcome.as_ref().map(Outcome::disposition) {
             Some(Disposition::Acknowledge) => None,
             Some(Disposition::GiveBack { after }) => Some((place, after)),
-            None => Some((place, Duration::ZERO)),
+            Some(Disposition::Leave) | None => Some((place, Duration::ZERO)),
         }
     });
     let failed: Vec<(usize, Duration)> = failed.collect();
@@ -67,6 +67,8 @@ async fn process(
     // A stream brings every event of its topic.
     let consumer = if origin == Origin::Kinesis { &host.unfiltered } else { &host.consumer };
     let mut outcomes: Vec<Option<Outcome>> = vec![None; deliveries.len()];
+    let cancellations: Vec<Cancellation> =
+        deliveries.iter().map(|delivery| delivery.cancellation.clone()).collect();
     let may_begin = || deadline.may_begin();
     let dead_letters = host.dead_letters.as_ref();
     let mut settled =
@@ -83,6 +85,10 @@ async fn process(
             () = &mut reached => {
                 let unsettled = outcomes.iter().filter(|outcome| outcome.is_none()).count();
                 tracing::warn!(unsettled, "the time is up: handlers that still run are abandoned");
+                // What they have begun beside themselves hears of it, too.
+                let unsettled = cancellations.iter().zip(&outcomes);
+                let unsettled = unsettled.filter(|(_, outcome)| outcome.is_none());
+                unsettled.for_each(|(cancellation, _)| cancellation.cancel());
                 return outcomes;
             }
         }

@@ -12,6 +12,7 @@ use aws_sdk_kinesis::primitives::Blob;
 use fanfare_core::{
     Consumer, Delivery, Event, EventType, HandlerError, IntoEvents, MemoryIdempotencyStore, Retry,
     Router,
+    translate::{Translation, format::MassTransit},
 };
 use fanfare_testkit::{Counts, Harness};
 use fanfare_topology::{Binding, Bindings, Kind, Kinesis, Topology};
@@ -52,6 +53,7 @@ cases! {
     events_of_one_key_stay_in_order_across_failures: fifo stream aggregated;
     what_comes_twice_is_handled_once: standard fifo stream aggregated;
     a_service_goes_on_where_it_was_stopped: standard fifo stream aggregated;
+    what_another_system_writes_is_handled_as_an_event: standard fifo stream aggregated;
 }
 
 fn standard() -> Binding {
@@ -332,4 +334,26 @@ async fn a_service_goes_on_where_it_was_stopped(mut ground: Ground) {
     assert_eq!(ground.handled(), ["a"], "nobody waits for who is stopped");
     ground.run().await;
     assert_eq!(ground.handled(), ["a", "b"]);
+}
+
+async fn what_another_system_writes_is_handled_as_an_event(mut ground: Ground) {
+    const SUBMIT: &str = "urn:message:Company.Project:SubmitOrder";
+    let submitted = |order_id: &str| {
+        let message = json!({ "customer": order_id, "order_id": order_id });
+        json!({ "messageId": order_id, "messageType": [SUBMIT], "message": message }).to_string()
+    };
+    let broken = json!({ "messageId": "broken", "messageType": [SUBMIT] }).to_string();
+    let ours = envelope(OrderPlaced::TAG, "b").to_string();
+    let bodies = [&submitted("a"), &broken, &submitted("busy"), &ours, &submitted("a")];
+    for (number, body) in bodies.into_iter().enumerate() {
+        ground.put(number, body).await;
+    }
+    let consumer = ground.consumer().idempotency(MemoryIdempotencyStore::default());
+    let translation = Translation::of(MassTransit).map::<OrderPlaced>(SUBMIT);
+    ground.run_as(consumer.translator(translation)).await;
+    let mut handled = ground.handled();
+    handled.sort();
+    assert_eq!(handled, ["a", "b", "busy"]);
+    assert_eq!((ground.times("a"), ground.times("busy")), (1, 3));
+    assert_eq!(ground.reasons(), ["undecodable: MassTransit: `message` is missing"]);
 }

@@ -42,7 +42,14 @@ pub(super) async fn receive(
         .await
         .map_err(|error| Failure::of(&error))?;
     let messages = answer.messages.unwrap_or_default();
-    Ok(messages.into_iter().map(|message| received(message, queue.is_fifo())).collect())
+    let ordered = queue.is_fifo();
+    let mut received: Vec<Received> =
+        messages.into_iter().map(|message| received(message, ordered)).collect();
+    if ordered {
+        // The messages of a group stand together.
+        received.sort_by(|a, b| a.delivery.metadata.group.cmp(&b.delivery.metadata.group));
+    }
+    Ok(received)
 }
 
 /// Rounded up, as SQS takes whole seconds.

@@ -9,6 +9,7 @@
 mod prepare;
 mod schedule;
 mod step;
+mod translate;
 mod unit;
 
 use std::time::Duration;
@@ -83,6 +84,11 @@ impl Consumer {
     /// and the rest is [`Outcome::Released`]: because the host is asked to stop, or because what
     /// is begun now would outlive the lease on its message.
     ///
+    /// A host that loses the lease on a delivery cancels its
+    /// [`cancellation`](RawDelivery::cancellation). Then it is not begun; or, if it was, whatever
+    /// comes of it is [`Outcome::Lost`], and it is not dead-lettered. The rest of its group is not
+    /// begun either, and released.
+    ///
     /// Dropping the stream abandons the handlers that run, and rolls back the transaction that is
     /// under way; their deliveries have no outcome.
     pub fn process<'a>(
@@ -135,7 +141,7 @@ impl Consumer {
             Ok(decode) => decode,
             Err(reason) => return (Content::Refused(self.policies.unknown_tags, reason, id), span),
         };
-        let content = match decode(opened, delivery.metadata.clone()) {
+        let content = match decode(opened, delivery) {
             Ok(call) if call.envelope().context.hops > MAX_HOPS => {
                 let reason = Reason::TooManyHops(call.envelope().context.hops);
                 Content::Refused(Policy::DeadLetter, reason, id)

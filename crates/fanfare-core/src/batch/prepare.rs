@@ -3,10 +3,10 @@
 //!
 //! A consumer with nothing to prepare with ([`Consumer::prepares`](crate::Consumer)) never comes here.
 
-use std::mem::replace;
+use std::mem::take;
 
-use super::{Content, Host, Item, step::Step};
-use crate::{Outcome, RawDelivery, Reason, Turn};
+use super::{Content, Host, Item, step::Step, translate::translate};
+use crate::{Outcome, RawDelivery, Reason, Turn, claim_check};
 
 /// What became of a delivery that was to be prepared.
 pub(super) enum Prepared {
@@ -23,7 +23,7 @@ pub(super) async fn prepare(host: Host<'_>, mut item: Item) -> Prepared {
     if let Some(outcome) = claim(host, &mut item).await {
         return Prepared::Settled(item, outcome);
     }
-    if let Some(outcome) = translate(host, &mut item) {
+    if let Some(outcome) = translate(host, &mut item).await {
         return Prepared::Settled(item, outcome);
     }
     item.prepared = true;
@@ -58,25 +58,34 @@ async fn parked(host: Host<'_>, item: &mut Item) -> Option<Outcome> {
 }
 
 /// Fetches the body that a pointer stands for; an outcome if it cannot be had.
-async fn claim(_host: Host<'_>, _item: &mut Item) -> Option<Outcome> {
-    None
-}
-
-/// Puts our envelope in the place of a foreign body; an outcome if that is impossible.
-fn translate(_host: Host<'_>, _item: &mut Item) -> Option<Outcome> {
-    None
+async fn claim(host: Host<'_>, item: &mut Item) -> Option<Outcome> {
+    let store = host.consumer.claim_check.as_deref()?;
+    let fetched = claim_check::fetch(store, &item.delivery).await?;
+    let error = match fetched {
+        Ok(body) => {
+            item.replace_body(body);
+            claim_check::forget_size(&mut item.delivery.attributes);
+            return None;
+        }
+        Err(error) => error,
+    };
+    let step = Step { host, item };
+    Some(match error.is_retryable() {
+        true => step.failed(None, error.to_string(), "").await,
+        false => step.dead_letter(Reason::Unclaimed(error), None).await,
+    })
 }
 
 impl Item {
     /// Puts `body` in the place of what was brought: handler, stores and observer see it, and the
     /// dead-letter queue gets what was brought.
-    #[expect(dead_code, reason = "what replaces bodies uses it")]
     pub(super) fn replace_body(&mut self, body: String) {
-        let brought = replace(&mut self.delivery.body, body);
+        let brought = take(&mut self.delivery.body);
         if self.original.is_none() {
             let original = RawDelivery { body: brought, ..self.delivery.clone() };
             self.original = Some(Box::new(original));
         }
+        self.delivery.body = body;
     }
 
     /// As the transport brought it.

@@ -42,14 +42,23 @@ pub(super) struct Schedule<'a> {
     known: VecDeque<(usize, Outcome)>,
 }
 
-/// What is left of a group, and whether it has failed.
+/// What is left of a group, and whether it goes on.
 #[derive(Default)]
 struct Group {
     next: Option<Box<Opening>>,
     waiting: VecDeque<Item>,
-    failed: Option<Duration>,
+    halted: Option<Halt>,
     /// Whether nothing of it is parked, as far as this batch knows.
     free: bool,
+}
+
+/// Why a group does not go on.
+#[derive(Clone, Copy)]
+enum Halt {
+    /// One of it has failed, and comes again after this time.
+    Failed(Duration),
+    /// The lease on one of it is lost.
+    Lost,
 }
 
 /// A step that has ended.
@@ -114,10 +123,11 @@ impl<'a> Schedule<'a> {
     fn begin(&mut self) {
         // No more is prepared than can begin, and what is prepared at once shares a unit of work.
         while self.running.len() + self.plain.len() < self.concurrency
+            && self.transactional.len() < UNIT
             && let Some(group) = self.unprepared.pop_front()
         {
-            if !self.may_begin() {
-                self.release(group);
+            if !self.may_begin() || self.groups[group].is_lost() {
+                self.give_back(group, &Outcome::Released);
             } else if let Some(item) = self.groups[group].take_item() {
                 self.run(preparation(self.host, item).boxed());
             }
@@ -136,8 +146,8 @@ impl<'a> Schedule<'a> {
         while self.running.len() < self.concurrency
             && let Some(group) = self.plain.pop_front()
         {
-            if !self.may_begin() {
-                self.release(group);
+            if !self.may_begin() || self.groups[group].is_lost() {
+                self.give_back(group, &Outcome::Released);
             } else if let Some(opening) = self.groups[group].take_next(self.host) {
                 self.run(plain(self.host, opening).boxed());
             }
@@ -157,8 +167,8 @@ impl<'a> Schedule<'a> {
         let mut members: Vec<Member> = Vec::new();
         for _ in 0..self.transactional.len() {
             let Some(group) = self.transactional.pop_front() else { break };
-            if !self.may_begin() {
-                self.release(group);
+            if !self.may_begin() || self.groups[group].is_lost() {
+                self.give_back(group, &Outcome::Released);
                 continue;
             }
             let before = members.len();
@@ -199,11 +209,10 @@ impl<'a> Schedule<'a> {
 
     /// Puts a group, of which nothing runs, where its next delivery belongs.
     fn ready(&mut self, group: usize) {
-        if let Some(after) = self.groups[group].failed {
-            while let Some(item) = self.groups[group].take_item() {
-                self.settle(item, Outcome::Blocked { after });
-            }
-            return;
+        match self.groups[group].halted {
+            Some(Halt::Failed(after)) => return self.give_back(group, &Outcome::Blocked { after }),
+            Some(Halt::Lost) => return self.give_back(group, &Outcome::Released),
+            None => {}
         }
         let next = &mut self.groups[group];
         if next.is_empty() {
@@ -225,9 +234,9 @@ impl<'a> Schedule<'a> {
     }
 
     /// Gives back all that is left of a group.
-    fn release(&mut self, group: usize) {
+    fn give_back(&mut self, group: usize, outcome: &Outcome) {
         while let Some(item) = self.groups[group].take_item() {
-            self.settle(item, Outcome::Released);
+            self.settle(item, outcome.clone());
         }
     }
 
@@ -237,8 +246,13 @@ impl<'a> Schedule<'a> {
     }
 
     fn settle(&mut self, item: Item, outcome: Outcome) {
-        if let Some(after) = failed_after(&outcome) {
-            self.groups[item.group].failed = Some(after);
+        // Whatever came of it: another may have it.
+        let lost = item.delivery.cancellation.is_cancelled();
+        let outcome = if lost { Outcome::Lost } else { outcome };
+        if lost {
+            self.groups[item.group].halted = Some(Halt::Lost);
+        } else if let Some(after) = failed_after(&outcome) {
+            self.groups[item.group].halted = Some(Halt::Failed(after));
         }
         if matches!(outcome, Outcome::DeadLettered(_)) {
             self.groups[item.group].free = false;
@@ -268,6 +282,11 @@ impl Group {
             && self.first().is_some_and(|item| {
                 !item.prepared && (consumer.prepares() || item.delivery.metadata.group.is_some())
             })
+    }
+
+    /// Whether the lease on its next delivery is lost.
+    fn is_lost(&self) -> bool {
+        self.first().is_some_and(|item| item.delivery.cancellation.is_cancelled())
     }
 
     fn first(&self) -> Option<&Item> {

@@ -160,6 +160,10 @@ impl Step<'_> {
     }
 
     pub(super) async fn dead_letter(&self, reason: Reason, id: Option<&str>) -> Outcome {
+        if self.item.delivery.cancellation.is_cancelled() {
+            // Who has it now decides.
+            return Outcome::Lost;
+        }
         // First, so that nothing in the dead-letter queue is unknown to the group that follows it.
         if let Some((store, group)) = self.parking()
             && let Err(error) = store.park_boxed(group, &self.identity()).await
@@ -183,6 +187,7 @@ impl Step<'_> {
             matches!(outcome, Outcome::Handled { .. } | Outcome::Duplicate | Outcome::Ignored(_));
         if self.item.parked
             && handled
+            && !self.item.delivery.cancellation.is_cancelled()
             && let Some((store, group)) = self.parking()
             && let Err(error) = store.handled_boxed(group, &self.identity()).await
         {

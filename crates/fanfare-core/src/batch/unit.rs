@@ -60,6 +60,10 @@ impl Member {
         self.item.delivery.metadata.attempt
     }
 
+    fn is_lost(&self) -> bool {
+        self.item.delivery.cancellation.is_cancelled()
+    }
+
     fn step<'a>(&'a self, host: Host<'a>) -> Step<'a> {
         Step { host, item: &self.item }
     }
@@ -117,8 +121,10 @@ async fn transact(
         if stopped.contains(&member.item.group) {
             continue;
         }
-        if !(host.may_begin)() {
+        let lost = member.is_lost();
+        if lost || !(host.may_begin)() {
             member.fate = Fate::Released;
+            stopped.extend(lost.then_some(member.item.group));
             continue;
         }
         match admitted {
@@ -127,7 +133,7 @@ async fn transact(
                 member.fate = Fate::Done { duplicate: true, followed };
             }
         }
-        if matches!(member.fate, Fate::Refused(_)) {
+        if matches!(member.fate, Fate::Refused(_)) || member.is_lost() {
             stopped.insert(member.item.group);
         }
     }

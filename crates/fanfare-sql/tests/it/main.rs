@@ -4,6 +4,7 @@
 
 mod broker;
 mod child;
+mod delays;
 mod drain;
 mod high_water;
 mod idempotency;
