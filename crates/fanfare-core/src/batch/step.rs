@@ -221,6 +221,7 @@ impl Step<'_> {
             matches!(outcome, Outcome::Handled { .. } | Outcome::Duplicate | Outcome::Ignored(_));
         if self.item.parked
             && handled
+            && !self.item.delivery.cancellation.is_cancelled()
             && let Some((store, group)) = self.parking()
             && let Err(error) = store.handled_boxed(group, &self.identity()).await
         {

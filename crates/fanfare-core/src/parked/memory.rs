@@ -9,8 +9,9 @@ use super::{ParkedGroups, ParkedGroupsError, Turn};
 use crate::InboxKey;
 
 /// Parked groups in memory, until the process ends: for tests, and for consumers that are one
-/// process and may forget. Another process, or the same after a restart, handles the events of a group that is
-/// parked here, in front of those in the dead-letter queue. It has no bound but that queue's. Clones share the store.
+/// process and may forget. Another process, or the same after a restart, handles the events of a
+/// group that is parked here, in front of those in the dead-letter queue. It has no bound but that
+/// queue's. Clones share the store.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryParkedGroups {
     groups: Arc<Mutex<HashMap<(Arc<str>, String), Group>>>,
