@@ -12,9 +12,10 @@ use std::{
 };
 
 use aws_sdk_kinesis::primitives::Blob;
+use fanfare_aws::AwsPublisher;
 use fanfare_core::{
-    Consumer, Delivery, Event, EventType, HandlerError, IntoEvents, MemoryIdempotencyStore, Retry,
-    Router,
+    ClaimCheckPublisher, Consumer, Delivery, Emitter, Event, EventType, HandlerError, IntoEvents,
+    MemoryClaimCheck, MemoryIdempotencyStore, Pointer, Retry, Router,
     translate::{Translation, format::MassTransit},
 };
 use fanfare_testkit::{Counts, Harness};
@@ -65,6 +66,7 @@ cases! {
     a_layers_time_out_is_a_retry_and_leaves_nothing_behind: standard fifo stream aggregated;
     a_concurrency_limit_holds_across_receives_and_queues: standard fifo stream aggregated;
     a_concurrency_limit_holds_across_services: standard fifo stream aggregated;
+    what_is_too_large_for_a_message_is_fetched: standard fifo stream aggregated;
 }
 
 fn standard() -> Binding {
@@ -218,6 +220,14 @@ impl Ground {
             reason("dead-letter-reason").map(|reason| reason.unwrap().into()).collect();
         reasons.sort();
         reasons
+    }
+
+    /// The bodies in the dead-letter queue.
+    fn letters(&self) -> Vec<String> {
+        let kind = self.kind().unwrap_or(Kind::Standard);
+        let name = self.bindings.dead_letter_queue_name("delivery", kind);
+        let letters = self.harness.sim().messages(&name);
+        letters.into_iter().map(|letter| letter.body).collect()
     }
 
     /// Of the queue; none if it is a stream.
@@ -469,4 +479,39 @@ async fn what_another_system_writes_is_handled_as_an_event(mut ground: Ground) {
     assert_eq!(handled, ["a", "b", "busy"]);
     assert_eq!((ground.times("a"), ground.times("busy")), (1, 3));
     assert_eq!(ground.reasons(), ["undecodable: MassTransit: `message` is missing"]);
+}
+
+async fn what_is_too_large_for_a_message_is_fetched(mut ground: Ground) {
+    let store = MemoryClaimCheck::new("payloads");
+    let publisher = AwsPublisher::new(ground.harness.aws().clone(), ground.bindings.clone());
+    let emitter = Emitter::new("orders", ClaimCheckPublisher::new(publisher, store.clone()));
+    // More than a message or record can have.
+    let large = |name: &str| OrderPlaced {
+        customer: format!("{name}-{}", "x".repeat(1_100_000)),
+        order_id: name.into(),
+    };
+    let orders = vec![order("a"), large("b"), large("busy"), large("nowhere")];
+    emitter.emit_all(orders).await.unwrap().into_result().unwrap();
+    let gone = Pointer::new("payloads", "gone").to_body();
+    let foreign = Pointer::new("of-others", "a").to_body();
+    ground.put(1, &gone).await;
+    ground.put(2, &foreign).await;
+    let consumer = ground.consumer().claim_check(store.clone());
+    let counts = ground.run_as(consumer).await;
+    let mut handled = ground.handled();
+    handled.sort();
+    assert_eq!(handled, ["a", "b", "busy"]);
+    assert_eq!((counts.handled, counts.retried), (3, 2));
+    let reasons = ground.reasons();
+    let starts =
+        ["rejected: no address", "unclaimed: the payload is in", "unclaimed: the payload s3:"];
+    assert!(
+        reasons.iter().zip(starts).all(|(reason, start)| reason.starts_with(start)),
+        "{reasons:?}"
+    );
+    // Dead letters are pointers, and nothing that has been read is removed.
+    for body in ground.letters() {
+        assert!(matches!(Pointer::parse(&body), Some(Ok(_))), "{} bytes", body.len());
+    }
+    assert_eq!((reasons.len(), store.payloads().len()), (3, 3));
 }
