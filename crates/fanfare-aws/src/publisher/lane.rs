@@ -11,10 +11,7 @@ use fanfare_core::{Message, PublishError};
 use futures_util::{StreamExt, stream};
 
 use super::{BACKOFF, Outcome, REQUESTS_AT_ONCE, left::Left, target::Target};
-use crate::{
-    failure::Failure,
-    limits::{self, BATCH_ENTRIES},
-};
+use crate::{failure::Failure, limits::BATCH_ENTRIES};
 
 pub(super) struct Lane<'a> {
     target: Target<'a>,
