@@ -5,7 +5,10 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use crate::{
     ClaimCheck, DynClaimCheck, DynIdempotencyStore, DynParkedGroups, DynPublisher, HandledType,
     HandlerService, IdempotencyStore, Inbox, Opened, Outcome, ParkedGroups, Publisher, RawDelivery,
-    Reason, Retry, call::BoundDecoder, router::Policies, tag,
+    Reason, Retry,
+    call::BoundDecoder,
+    router::Policies,
+    tag,
     telemetry::{Channel, FANFARE, Telemetry},
     translate::Translator,
 };
@@ -238,11 +241,7 @@ impl Consumer {
     /// Says where its deliveries come from, for spans and metrics: a `destination` of `system`, as
     /// [`telemetry`](crate::telemetry) names them. The hosts of this project say this by themselves.
     #[must_use]
-    pub fn receives_from(
-        self,
-        system: &'static str,
-        destination: impl Into<Arc<str>>,
-    ) -> Self {
+    pub fn receives_from(self, system: &'static str, destination: impl Into<Arc<str>>) -> Self {
         let channel = Channel::new(system, destination).read_by(Arc::clone(&self.name));
         Consumer { telemetry: Arc::new(self.telemetry.of(channel)), ..self }
     }

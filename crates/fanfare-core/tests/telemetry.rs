@@ -54,10 +54,7 @@ fn context_of(message: &fanfare_core::Message) -> Context {
 }
 
 /// Emits one event in a span of its own, and returns another.
-async fn ship(
-    emitter: Emitter,
-    order: Delivery<OrderPlaced>,
-) -> Result<Shipped, HandlerError> {
+async fn ship(emitter: Emitter, order: Delivery<OrderPlaced>) -> Result<Shipped, HandlerError> {
     let order_id = order.event.order_id;
     let shipped = Shipped { order_id: format!("{order_id}-emitted") };
     let span = tracing::info_span!("within");

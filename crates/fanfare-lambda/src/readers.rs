@@ -35,9 +35,9 @@ impl Readers {
         let reader = Arc::new(match batch.origin {
             Origin::Sqs => consumer.receives_from(AWS_SQS, name),
             // A stream brings every event of its topic.
-            Origin::Kinesis => consumer
-                .receives_from(AWS_KINESIS, name.trim_start_matches("stream/"))
-                .unfiltered(),
+            Origin::Kinesis => {
+                consumer.receives_from(AWS_KINESIS, name.trim_start_matches("stream/")).unfiltered()
+            }
             Origin::Sns => consumer.receives_from(AWS_SNS, name),
         });
         readers.insert(arn.into(), Arc::clone(&reader));

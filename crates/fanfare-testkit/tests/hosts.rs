@@ -408,7 +408,8 @@ impl Ground {
         let topology = Topology::new("shop")
             .topic("orders", self.binding)
             .topic("cancellations", Kind::Standard);
-        let topology = services.iter().fold(topology, |topology, name| topology.service(&busy(name)));
+        let topology =
+            services.iter().fold(topology, |topology, name| topology.service(&busy(name)));
         let harness = Harness::new(topology).await.unwrap();
         let harness = if self.on_lambda { harness.on_lambda() } else { harness };
         Ground { harness, ..self }

@@ -110,9 +110,8 @@ impl Consumer {
     }
 
     fn content(&self, delivery: &RawDelivery) -> Content {
-        let undecodable = |error| {
-            Content::Refused(self.policies.undecodable, Reason::Undecodable(error))
-        };
+        let undecodable =
+            |error| Content::Refused(self.policies.undecodable, Reason::Undecodable(error));
         let opened = match Opened::open(&delivery.body) {
             Ok(opened) => opened,
             Err(error) => return undecodable(error),

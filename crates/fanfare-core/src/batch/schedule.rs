@@ -327,11 +327,7 @@ impl Group {
     }
 
     /// Takes its next delivery if it can be in one unit of work with `others`.
-    fn take_beside<'a>(
-        &mut self,
-        others: &[Member<'a>],
-        host: Host<'_>,
-    ) -> Option<Member<'a>> {
+    fn take_beside<'a>(&mut self, others: &[Member<'a>], host: Host<'_>) -> Option<Member<'a>> {
         if self.is_to_be_prepared(host) {
             return None;
         }

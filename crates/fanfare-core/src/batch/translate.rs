@@ -56,9 +56,7 @@ impl Consumer {
                     Content::Refused(self.policies.unknown_tags, reason)
                 }
             }
-            error => {
-                Content::Refused(self.policies.undecodable, Reason::Undecodable(error.into()))
-            }
+            error => Content::Refused(self.policies.undecodable, Reason::Undecodable(error.into())),
         }
     }
 }

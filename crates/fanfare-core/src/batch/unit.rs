@@ -9,7 +9,10 @@ use std::{
 
 use tracing::{Instrument, Span};
 
-use super::{Host, Item, failed_after, step::Step};
+use super::{
+    Host, Item, failed_after,
+    step::{STORE, Step},
+};
 use crate::{
     Admitted, Call, Followed, HandlerError, Inbox, InboxError, InboxKey, Message, Outcome,
     PublishError, PublishReport, UnitOfWork, telemetry::Processing,
@@ -194,11 +197,7 @@ async fn commit(
 }
 
 /// After the commit: publishes what follows, and settles each delivery by its fate.
-async fn committed(
-    host: Host<'_>,
-    inbox: &dyn Inbox,
-    mut members: Vec<Member<'_>>,
-) -> Vec<Ended> {
+async fn committed(host: Host<'_>, inbox: &dyn Inbox, mut members: Vec<Member<'_>>) -> Vec<Ended> {
     let mut publishing = Publishing::default();
     let counts: Vec<usize> = if inbox.records_events() {
         members.iter().map(|member| member.followed().len()).collect()
@@ -215,8 +214,7 @@ async fn committed(
             ended.push(member.end(Outcome::Blocked { after }));
             continue;
         }
-        let (span, fate) =
-            (member.span(), std::mem::replace(&mut member.fate, Fate::Waiting));
+        let (span, fate) = (member.span(), std::mem::replace(&mut member.fate, Fate::Waiting));
         let (step, id) = (member.step(host), &member.key.id);
         let outcome = async {
             match (fate, unpublished) {
@@ -312,9 +310,9 @@ async fn lost(host: Host<'_>, members: Vec<Member<'_>>, error: &InboxError) -> V
             (Some(&after), _) => Outcome::Blocked { after },
             (None, Fate::Released) => Outcome::Released,
             (None, _) if at_fault => {
-                member.step(host).failed(None, error.to_string(), &member.key.id).await
+                member.step(host).failed(None, STORE, error.to_string(), &member.key.id).await
             }
-            (None, _) => member.step(host).later(None, error.to_string()),
+            (None, _) => member.step(host).later(None, STORE, error.to_string()),
         };
         if let Some(after) = failed_after(&outcome) {
             failed.insert(group, after);

@@ -82,9 +82,8 @@ pub(super) fn origin<'a>(
     event: Option<&'a Context>,
     metadata: &'a Metadata,
 ) -> Option<(&'a str, Option<&'a str>)> {
-    let own = event.and_then(|context| {
-        Some((context.traceparent.as_deref()?, context.tracestate.as_deref()))
-    });
+    let own = event
+        .and_then(|context| Some((context.traceparent.as_deref()?, context.tracestate.as_deref())));
     own.or_else(|| Some((metadata.traceparent.as_deref()?, None)))
 }
 

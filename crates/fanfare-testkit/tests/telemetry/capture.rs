@@ -86,8 +86,12 @@ impl Capture {
     /// The spans, the metrics, and all of it as text.
     pub(crate) fn take(&self) -> (Vec<Span>, Vec<Metric>, String) {
         let Said { spans, mut text } = take(&mut *self.said.lock().unwrap());
-        let metrics: Vec<Metric> = self.metrics.snapshot().into_vec().into_iter().map(
-            |(key, unit, description, value)| {
+        let metrics: Vec<Metric> = self
+            .metrics
+            .snapshot()
+            .into_vec()
+            .into_iter()
+            .map(|(key, unit, description, value)| {
                 let (_, key) = key.into_parts();
                 let value = match value {
                     DebugValue::Counter(count) => count as f64,
@@ -102,8 +106,8 @@ impl Capture {
                     value,
                     labels: labels.collect(),
                 }
-            },
-        ).collect();
+            })
+            .collect();
         metrics.iter().for_each(|metric| writeln!(text, "{metric:?}").unwrap());
         (spans, metrics, text)
     }
