@@ -11,7 +11,7 @@
 //! | handle one within a database transaction | [`Router::on_tx`], [`Inbox`] |
 //! | see what it does | [`telemetry`]: its spans and metrics, in one table |
 //! | keep large payloads elsewhere | [`ClaimCheckPublisher`], [`Consumer::claim_check`] |
-//! | take part in another system's formats | [`translate`], [`Consumer::translator`] |
+//! | read and write other systems' messages | [`translate`], [`Consumer::translator`] |
 //! | write an adapter | [`Publisher`], [`DeadLetters`], [`Redelivery`], [`Inbox`], [`IdempotencyStore`], [`ParkedGroups`], [`LeaseStore`], [`ClaimCheck`] |
 
 mod backoff;
@@ -55,7 +55,7 @@ pub use claim_check::{
 pub use connection::{ConnectionType, Loan, Slot};
 pub use consumer::{Consumer, ConsumerError};
 pub use context::{Context, Scoped};
-pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetters, DynDeadLetters};
+pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetters, DynDeadLetters, GROUP_ATTRIBUTE};
 pub use delivery::{Attribute, Attributes, Delivery, Metadata, RawDelivery};
 pub use emitter::{EmitError, Emitter, seal, seal_event};
 pub use envelope::{DecodeError, Envelope, Opened};

@@ -150,9 +150,6 @@ pub enum PublishError {
         /// What is wrong, without the value.
         problem: String,
     },
-    /// It cannot be said in the format of its destination; nothing was sent.
-    #[error("not sent: {0}")]
-    Untranslatable(#[from] TranslateError),
     /// Its destination cannot delay it, or not for so long; nothing was sent.
     #[error("{tag} is not sent: {problem}")]
     Undelayable {
@@ -161,6 +158,9 @@ pub enum PublishError {
         /// Why, and what to do instead.
         problem: String,
     },
+    /// It cannot be said in the format of its destination; nothing was sent.
+    #[error("not sent: {0}")]
+    Untranslatable(#[from] TranslateError),
     /// The topic or queue does not exist.
     #[error(
         "{destination} does not exist (as {resource}): declare it in the topology and provision it"
@@ -238,9 +238,10 @@ impl PublishError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::OverLimit { .. } | Self::Malformed { .. } | Self::Untranslatable(_) => false,
+            Self::OverLimit { .. } | Self::Malformed { .. } => false,
             Self::Undelayable { .. } | Self::Refused { .. } => false,
             Self::NotStored { error, .. } => error.is_retryable(),
+            Self::Untranslatable(_) => false,
             // Somebody can create the topic or grant the right: the event need not change.
             Self::NotFound { .. } | Self::Denied { .. } => true,
             Self::Unavailable { .. } | Self::Blocked => true,

@@ -15,7 +15,9 @@ use super::{
     step::Step,
     unit::{self, Ended, Member},
 };
-use crate::{Call, Envelope, InboxKey, Outcome, RawDelivery, telemetry::InFlight};
+use crate::{
+    Attribute, Call, Envelope, GROUP_ATTRIBUTE, InboxKey, Outcome, RawDelivery, telemetry::InFlight,
+};
 
 /// The most deliveries in one unit of work: enough that the commit's cost is shared, few enough
 /// that a broken one costs little.
@@ -72,20 +74,20 @@ enum Done {
 
 impl<'a> Schedule<'a> {
     pub(super) fn new(host: Host<'a>, batch: Vec<RawDelivery>, concurrency: usize) -> Self {
+        let in_flight = host.consumer.telemetry.hold(batch.len());
         let mut schedule = Schedule {
             host,
             concurrency,
-            groups: Vec::new(),
+            groups: groups(batch, host.consumer.parked.is_some()),
             unprepared: VecDeque::new(),
             plain: VecDeque::new(),
             transactional: VecDeque::new(),
             running: FuturesUnordered::new(),
             unit_runs: false,
             stopped: false,
-            in_flight: host.consumer.telemetry.hold(batch.len()),
+            in_flight,
             known: VecDeque::new(),
         };
-        schedule.groups = groups(batch);
         (0..schedule.groups.len()).for_each(|group| schedule.ready(group));
         schedule
     }
@@ -378,11 +380,16 @@ async fn plain(host: Host<'_>, opening: Opening) -> Done {
     Done::Plain(item, outcome)
 }
 
-/// Splits a batch into its groups; a delivery without a group is one of its own.
-fn groups(batch: Vec<RawDelivery>) -> Vec<Group> {
+/// Splits a batch into its groups; a delivery without a group is one of its own. Where groups are
+/// `parked` a redriven one is of the group that its letter names.
+fn groups(batch: Vec<RawDelivery>, parked: bool) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::with_capacity(batch.len());
     let mut by_name: HashMap<String, usize> = HashMap::new();
-    for (index, delivery) in batch.into_iter().enumerate() {
+    for (index, mut delivery) in batch.into_iter().enumerate() {
+        if parked && delivery.metadata.group.is_none() {
+            let named = delivery.attributes.get(GROUP_ATTRIBUTE).and_then(Attribute::as_str);
+            delivery.metadata.group = named.map(Into::into);
+        }
         let group = match &delivery.metadata.group {
             Some(name) => *by_name.entry(name.clone()).or_insert(groups.len()),
             None => groups.len(),

@@ -81,7 +81,7 @@ impl<P> ClaimCheckPublisher<P> {
         let (id, tag, key) = (id.clone(), tag.clone(), key.clone());
         let bytes = u64::try_from(message.body.len()).ok();
         let pointer = Message::new(destination.clone(), id, tag, key, attributes.clone(), body);
-        Ok(Message { offloaded: bytes, ..pointer })
+        Ok(Message { offloaded: bytes, delay: message.delay, ..pointer })
     }
 }
 
