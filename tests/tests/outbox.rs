@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use fanfare::{
-    Backoff, Delivery, Event, HandlerError, IntoEvents, Router,
+    Delivery, Event, HandlerError, IntoEvents, Retry, Router,
     aws::{Aws, AwsPublisher, Worker, deprovision, provision},
     topology::{Kind, Topology},
 };
@@ -195,7 +195,7 @@ async fn orders_are_shipped_and_followed_once(
         let consumer = router
             .with_state(())
             .inbox(SqlInbox::new(&database).outbox(&outbox))
-            .retry(Backoff::new(Duration::from_secs(1), Duration::from_secs(2)));
+            .retry(Retry::exponential(Duration::from_secs(1), Duration::from_secs(2)));
         let worker = Worker::new(queue).wait_time(Duration::from_secs(1));
         workers.push(tokio::spawn(worker.run(consumer, stopped())));
     }

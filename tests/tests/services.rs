@@ -11,8 +11,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use fanfare::{
-    Backoff, Delivery, EmitError, Emitter, Event, HandlerError, IntoEvents, MemoryIdempotencyStore,
-    MemoryLeaseStore, Outcome, PublishError, Router,
+    Delivery, EmitError, Emitter, Event, HandlerError, IntoEvents, MemoryIdempotencyStore,
+    MemoryLeaseStore, Outcome, PublishError, Retry, Router,
     aws::{
         Aws, AwsPublisher, StreamWorker, StreamWorkerError, Worker, WorkerError, deprovision,
         provision,
@@ -111,7 +111,7 @@ async fn orders_are_shipped_and_followed(
             .with_state(seen.clone())
             .publisher(publisher.clone())
             .idempotency(MemoryIdempotencyStore::default())
-            .retry(Backoff::new(Duration::from_secs(1), Duration::from_secs(2)))
+            .retry(Retry::exponential(Duration::from_secs(1), Duration::from_secs(2)))
             .observe(move |_, outcome| {
                 if matches!(outcome, Outcome::Handled { .. } | Outcome::DeadLettered(_)) {
                     done.send_modify(|count| *count += 1);

@@ -14,7 +14,8 @@ use futures_util::future::BoxFuture;
 pub(crate) use by_hand::{BATCHES, ONES};
 pub(crate) use fanfare::DIRECT;
 
-pub(crate) const ALL: &[Entry] = &[ONES, ruststream::RUSTSTREAM, BATCHES, DIRECT];
+pub(crate) const ALL: &[Entry] =
+    &[ONES, ruststream::RUSTSTREAM, BATCHES, DIRECT, fanfare::BUFFERED];
 
 /// Publishes events to the topic, which is there.
 pub(crate) trait Publishes: Send + Sync {

@@ -221,6 +221,16 @@ impl Aws {
         crate::RelayFunction::new(self, bindings.relay_function_name(service))
     }
 
+    /// The claim check in the system's own bucket, which
+    /// [`Deployment::claim_check`](fanfare_topology::deploy::Deployment::claim_check) makes. With the feature
+    /// `s3`.
+    #[cfg(feature = "s3")]
+    #[must_use]
+    pub fn claim_check(&self, bindings: &Bindings) -> crate::S3ClaimCheck {
+        let Inner { account, region, .. } = &*self.inner;
+        crate::S3ClaimCheck::new(self, bindings.payloads_bucket_name(account, region))
+    }
+
     /// How many requests have been sent to AWS, by this value and its clones: what AWS bills.
     #[must_use]
     pub fn requests(&self) -> u64 {
@@ -247,6 +257,20 @@ impl Aws {
         let Clients { config, requests, .. } = &self.inner.clients;
         let config = aws_sdk_lambda::config::Builder::from(config);
         aws_sdk_lambda::Client::from_conf(config.interceptor(requests.clone()).build())
+    }
+
+    /// A client for S3, likewise. Its requests' time-outs depend on what they carry: who sends them has
+    /// them.
+    #[cfg(feature = "s3")]
+    pub(crate) fn s3(&self) -> aws_sdk_s3::Client {
+        let Clients { config, requests, .. } = &self.inner.clients;
+        let untimed = TimeoutConfig::builder().disable_operation_attempt_timeout().build();
+        let config = aws_sdk_s3::config::Builder::from(config)
+            .timeout_config(untimed)
+            // Other servers than AWS need not have names for buckets.
+            .force_path_style(self.inner.endpoint.is_some())
+            .interceptor(requests.clone());
+        aws_sdk_s3::Client::from_conf(config.build())
     }
 
     pub(crate) fn kinesis(&self) -> &aws_sdk_kinesis::Client {

@@ -100,7 +100,9 @@ fn by_code(code: &str, status: u16) -> Class {
         | "NotFoundException"
         | "NonExistentQueue"
         | "QueueDoesNotExist"
-        | "ResourceNotFoundException" => Class::NotFound,
+        | "ResourceNotFoundException"
+        | "NoSuchBucket"
+        | "NoSuchKey" => Class::NotFound,
         "AccessDenied"
         | "AccessDeniedException"
         | "AuthorizationError"
@@ -127,6 +129,9 @@ fn by_code(code: &str, status: u16) -> Class {
         | "ResourceInUseException"
         | "ResourceConflictException"
         | "SlowDown"
+        // What arrived is not what was sent.
+        | "BadDigest"
+        | "IncompleteBody"
         | "PriorRequestNotComplete"
         | "InternalError"
         | "InternalFailure"
@@ -164,6 +169,8 @@ mod tests {
             ("AWS.SimpleQueueService.NonExistentQueue", 400, Class::NotFound),
             ("QueueDoesNotExist", 400, Class::NotFound),
             ("NotFound", 404, Class::NotFound),
+            ("NoSuchKey", 404, Class::NotFound),
+            ("BadDigest", 400, Class::Transient),
             ("AuthorizationError", 403, Class::Denied),
             ("InvalidClientTokenId", 403, Class::Denied),
             ("InvalidParameter", 400, Class::Refused),

@@ -4,9 +4,11 @@
 //! |---|---|
 //! | connect | [`Aws`] |
 //! | publish | [`AwsPublisher`], under a [`fanfare_core::Emitter`] |
-//! | consume a queue for ever | [`Worker`] |
+//! | fill batches across concurrent callers | [`BufferedPublisher`], around it |
+//! | consume a queue for ever | [`Worker`], [`Workers`] for several |
 //! | consume a stream for ever | [`StreamWorker`] |
 //! | remember in DynamoDB what was handled (feature `dynamodb`) | `DynamoIdempotencyStore` |
+//! | keep large payloads in S3 (feature `s3`) | `S3ClaimCheck` |
 //! | wake a relay that is a Lambda function (feature `lambda`) | `RelayFunction` |
 //! | create topics, queues and subscriptions; remove a service's | [`provision`], [`retire`] |
 //!
@@ -16,6 +18,7 @@
 //! [`Bindings`](fanfare_topology::Bindings).
 
 mod aws;
+mod buffered;
 mod dead_letters;
 #[cfg(feature = "dynamodb")]
 mod dynamodb;
@@ -26,11 +29,14 @@ mod publisher;
 mod queue;
 #[cfg(feature = "lambda")]
 mod relay_function;
+#[cfg(feature = "s3")]
+mod s3;
 mod signals;
 mod stream;
 mod worker;
 
 pub use aws::{Aws, ConfigError};
+pub use buffered::BufferedPublisher;
 pub use dead_letters::Parked;
 #[cfg(feature = "dynamodb")]
 pub use dynamodb::{DynamoError, DynamoIdempotencyStore};
@@ -39,6 +45,8 @@ pub use publisher::AwsPublisher;
 pub use queue::Queue;
 #[cfg(feature = "lambda")]
 pub use relay_function::{RelayFunction, WakeError};
+#[cfg(feature = "s3")]
+pub use s3::S3ClaimCheck;
 pub use signals::interrupted;
 pub use stream::{Hold, StartAt, Stream, StreamWorker, StreamWorkerError};
-pub use worker::{Worker, WorkerError};
+pub use worker::{Health, HealthProbe, Worker, WorkerError, Workers, WorkersError};

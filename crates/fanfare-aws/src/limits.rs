@@ -26,6 +26,14 @@ pub(crate) const ATTRIBUTES: usize = 10;
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html>
 pub(crate) const VISIBILITY_SECONDS: u64 = 43_200;
 
+/// Seconds that a message of a standard queue can be delayed by.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatchRequestEntry.html>
+pub(crate) const DELAY_SECONDS: u64 = 900;
+
+/// Messages of a queue that can be in flight.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
+pub(crate) const IN_FLIGHT: usize = 120_000;
+
 /// Records in one `PutRecords`.
 /// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
 pub(crate) const STREAM_RECORDS: usize = 500;
@@ -62,13 +70,6 @@ const ID_CHARACTERS: usize = 128;
 /// Characters of an attribute name.
 const NAME_CHARACTERS: usize = 256;
 
-/// What a message weighs: its body, and each attribute's name, data type and value.
-pub(crate) fn size(message: &Message) -> usize {
-    let attributes = message.attributes.iter();
-    let attributes = attributes.map(|(name, value)| name.len() + "String".len() + value.len());
-    message.body.len() + attributes.sum::<usize>()
-}
-
 /// Refuses what the service would refuse, or silently drop; `bytes` is its limit.
 pub(crate) fn check(message: &Message, bytes: usize) -> Result<(), PublishError> {
     let tag = || message.tag.clone();
@@ -80,7 +81,7 @@ pub(crate) fn check(message: &Message, bytes: usize) -> Result<(), PublishError>
         unit,
     };
     let malformed = |problem: String| Err(PublishError::Malformed { tag: tag(), problem });
-    let count = message.attributes.len();
+    let count = message.attributes.len() + usize::from(message.offloaded.is_some());
     if count > ATTRIBUTES {
         return Err(over("the number of its message attributes", count, ATTRIBUTES, "attributes"));
     }
@@ -95,7 +96,7 @@ pub(crate) fn check(message: &Message, bytes: usize) -> Result<(), PublishError>
                 "its attribute `{name}` is empty, which SNS and SQS refuse: do not filter by fields that can be empty"
             ));
         }
-        if let Some(c) = value.chars().find(|c| !is_allowed(*c)) {
+        if let Some(c) = first_illegal(value) {
             return malformed(format!(
                 "its attribute `{name}` has the character U+{:04X}, which SNS and SQS refuse",
                 c as u32
@@ -105,13 +106,13 @@ pub(crate) fn check(message: &Message, bytes: usize) -> Result<(), PublishError>
     if message.body.is_empty() {
         return malformed("its body is empty".into());
     }
-    if let Some(c) = message.body.chars().find(|c| !is_allowed(*c)) {
+    if let Some(c) = first_illegal(&message.body) {
         return malformed(format!(
             "its body has the character U+{:04X}, which SNS and SQS refuse",
             c as u32
         ));
     }
-    let size = size(message);
+    let size = message.size();
     if size > bytes {
         return Err(over("its size with attributes", size, bytes, "bytes"));
     }
@@ -137,6 +138,14 @@ pub(crate) fn check_record(message: &Message, partition_key: &str) -> Result<(),
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
 pub(crate) fn is_allowed(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)
+}
+
+/// The first character that is not [allowed](is_allowed).
+fn first_illegal(text: &str) -> Option<char> {
+    // Hardly any text has the bytes that such a character has or begins with, and a loop without a way
+    // out is one that the compiler does many bytes at a time.
+    let suspicious = text.bytes().fold(false, |found, byte| found | (byte < b' ') | (byte == 0xEF));
+    if suspicious { text.chars().find(|c| !is_allowed(*c)) } else { None }
 }
 
 fn is_attribute_name(name: &str) -> bool {
@@ -174,6 +183,7 @@ fn hashed(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn an_illegal_group_id_is_hashed_and_a_legal_one_kept() {
@@ -216,6 +226,23 @@ mod tests {
         }
         for good in ['\t', '\n', '\r', ' ', 'é', '\u{FFFD}', '😀'] {
             assert!(is_allowed(good), "{good:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_of_them_is_found_wherever_it_is(
+            text in prop::collection::vec(
+                prop_oneof![
+                    20 => any::<char>(),
+                    1 => prop::sample::select(vec!['\0', '\u{1F}', '\u{FFFE}', '\u{FFFF}', '\n']),
+                    1 => prop::char::range('\u{F000}', '\u{FFFD}'),
+                ],
+                0..100,
+            ),
+        ) {
+            let text: String = text.into_iter().collect();
+            prop_assert_eq!(first_illegal(&text), text.chars().find(|c| !is_allowed(*c)));
         }
     }
 }

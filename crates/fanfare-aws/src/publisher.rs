@@ -1,18 +1,27 @@
 //! Publishing to SNS topics and Kinesis streams, and sending tasks to SQS queues.
 
+mod delay;
 mod lane;
 mod left;
+mod measured;
 mod stream;
 mod target;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use fanfare_core::{Backoff, Destination, Message, PublishError, PublishReport, Publisher};
+use fanfare_core::{
+    Backoff, Destination, Message, PublishError, PublishReport, Publisher, RequestLimits,
+    telemetry::{AWS_KINESIS, Channel},
+};
 use fanfare_topology::{Binding, Bindings, Kind};
 use futures_util::future::join_all;
 
-use crate::Aws;
+use crate::{
+    Aws,
+    limits::{BATCH_ENTRIES, SNS_BYTES, SQS_BYTES, STREAM_RECORDS, STREAM_REQUEST_BYTES},
+};
 use lane::Lane;
+use measured::Measured;
 use stream::{Stream, Streams};
 use target::Target;
 
@@ -40,6 +49,9 @@ type Outcome = (usize, Result<(), PublishError>);
 /// the entries of a batch fail one by one, a batch there has at most one event of each key: what
 /// follows it waits until it is accepted. Publishing many events of one key in one call costs a
 /// request for each.
+///
+/// Where a topic or a service's tasks are [fair](fanfare_topology::Tenant), the message group is the
+/// event's tenant. Tasks are delayed as [`Task::after`](fanfare_core::Task::after) says.
 ///
 /// # Streams
 ///
@@ -87,6 +99,16 @@ enum Carrier<'a> {
     Stream { stream: Arc<Stream>, aggregated: bool },
 }
 
+impl Carrier<'_> {
+    /// As telemetry names it, and what it calls publishing.
+    fn channel(&self) -> (Channel, &'static str) {
+        match self {
+            Carrier::Target(target) => target.channel(),
+            Carrier::Stream { stream, .. } => (Channel::new(AWS_KINESIS, stream.name()), "put"),
+        }
+    }
+}
+
 impl AwsPublisher {
     /// A publisher for the topics and queues that `bindings` names.
     #[must_use]
@@ -116,12 +138,17 @@ impl Publisher for AwsPublisher {
             by_destination.entry(&message.destination).or_default().push(index);
         }
         let calls = by_destination.into_iter().map(|(destination, indices)| async move {
-            match self.carrier(destination) {
-                Carrier::Target(target) => Lane::new(target, batch, indices).run().await,
-                Carrier::Stream { stream, aggregated } => {
-                    stream.publish(batch, indices, aggregated).await
+            let carrier = self.carrier(destination);
+            let measured = Measured::new(carrier.channel(), batch, &indices);
+            let publish = async {
+                match carrier {
+                    Carrier::Target(target) => Lane::new(target, batch, indices).run().await,
+                    Carrier::Stream { stream, aggregated } => {
+                        stream.publish(batch, indices, aggregated).await
+                    }
                 }
-            }
+            };
+            measured.run(publish).await
         });
         let mut outcomes = vec![Err(PublishError::Blocked); batch.len()];
         for (index, outcome) in join_all(calls).await.into_iter().flatten() {
@@ -136,6 +163,19 @@ impl Publisher for AwsPublisher {
             Destination::Topic(topic) => match self.bindings.binding(topic) {
                 Binding::Sns(kind) => kind == Kind::Fifo,
                 Binding::Kinesis(_) => true,
+            },
+        }
+    }
+
+    fn request_limits(&self, destination: &Destination) -> RequestLimits {
+        match destination {
+            Destination::Queue(_) => RequestLimits::new(BATCH_ENTRIES, SQS_BYTES),
+            Destination::Topic(topic) => match self.bindings.binding(topic) {
+                Binding::Sns(_) => RequestLimits::new(BATCH_ENTRIES, SNS_BYTES),
+                Binding::Kinesis(stream) => {
+                    let limits = RequestLimits::new(STREAM_RECORDS, STREAM_REQUEST_BYTES);
+                    if stream.is_aggregated() { limits.repeating_keys() } else { limits }
+                }
             },
         }
     }

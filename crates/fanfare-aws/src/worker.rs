@@ -1,52 +1,86 @@
 //! Consuming a queue for as long as the process lives.
+//!
+//! Polls bring messages (`poll`, as many as `pace` says), on which leases are held (`leases`, renewed by
+//! the keeper in `keeper`) while they wait for a handler (`desk`), are handled (`handle`) and settled
+//! (`settle`). What all of these share is the host (`host`).
 
+mod desk;
+mod error;
+mod handle;
+mod health;
+mod host;
+mod keeper;
+mod leases;
+mod pace;
+mod poll;
 mod receive;
+mod requests;
 mod settle;
+mod workers;
 
 use std::{
-    pin::{Pin, pin},
-    sync::Arc,
+    pin::pin,
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use fanfare_core::{Consumer, ConsumerError};
-use futures_util::StreamExt;
+use fanfare_core::{Consumer, telemetry::AWS_SQS};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::JoinSet,
+    sync::{Notify, mpsc},
+    task::{JoinHandle, JoinSet},
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
+use self::{
+    desk::Desk,
+    host::{Handlers, Host},
+    leases::Leases,
+    pace::Pace,
+    poll::Polls,
+    settle::Incoming,
+};
 use crate::{
     Queue,
     aws::LONG_POLL,
-    failure::{Class, Failure},
-    limits::{BATCH_ENTRIES, VISIBILITY_SECONDS},
+    limits::{IN_FLIGHT, VISIBILITY_SECONDS},
 };
-use receive::{Received, receive};
-use settle::{Held, Settler};
+pub use error::WorkerError;
+pub use health::{Health, HealthProbe};
+pub use workers::{Workers, WorkersError};
 
-/// How long a receive waits for slots beyond the first, so that it can ask for ten.
-const MOMENT: Duration = Duration::from_millis(50);
+/// What is left of SQS's 12 hours when a lease ends for good.
+const MARGIN: Duration = Duration::from_secs(60);
 
 /// Receives from one queue and handles what comes, until it is told to stop.
 ///
-/// - It long-polls, up to 10 messages at a time, and receives only when it has room to handle
-///   them: at most [`concurrency`](Self::concurrency) deliveries are held, settled ones included
-///   until their settlement went through. A slow handler slows receiving.
-/// - Deletes and visibility changes are batched, by 10 or after 10 ms.
+/// - **Leases.** A message that is received is invisible to others for the
+///   [visibility time-out](Self::visibility_timeout), and the worker renews that for all that it holds,
+///   whether it waits for a handler or is handled, in full batches. So a handler may take as long as it
+///   needs, up to the [lease limit](Self::lease_limit), and a message comes again soon after a crash.
+/// - **Lost leases.** Where renewing fails until the time-out, or the limit is reached, the lease is lost:
+///   the delivery's [`cancellation`](fanfare_core::Delivery::cancellation) tells its handler, whose
+///   outcome then counts for nothing, and the message comes again, here or elsewhere. On a FIFO queue
+///   nothing behind it in its group is begun, and it comes again before that. An inbox or an idempotency
+///   store keeps effects from doubling.
+/// - **Receiving.** While nothing comes, one long poll at a time is under way. Where much comes, further
+///   polls are added as long as they bring full batches and handlers have nothing to do, up to 16. It
+///   receives only what it has room for: at most [`concurrency`](Self::concurrency) deliveries are
+///   handled at once, and beside them it holds what these finish in a quarter of a second, nothing where
+///   handlers are slow. A delivery that is being settled counts as held.
+/// - **Settling.** Deletes and visibility changes go in batches of 10, or what there is after 10 ms.
 /// - A failed delivery is given back with a delay that grows (see
 ///   [`Consumer::retry`](fanfare_core::Consumer::retry)); a rejected one goes to the dead-letter
 ///   queue, and its source is deleted only when that has accepted it.
-/// - On a FIFO queue a group stops at its first failure, and the rest of it comes again with it.
+/// - On a FIFO queue a group is handled in order, one delivery after another; it stops at its first
+///   failure, and the rest of it comes again with it.
 /// - Time-outs, throttling and broken connections are waited out with a growing delay, for ever.
 ///   A missing queue or denied access ends it with an error.
 ///
-/// A handler has to be done within the [visibility time-out](Self::visibility_timeout), on a FIFO
-/// queue within half of it: after it, the message is received again (and an inbox or idempotency
-/// store keeps its effect from doubling). The messages of a group are handled one after another,
-/// so those that could not begin in the first half are given back and come again, in order.
+/// Several queues in one process share handlers by [`Workers`].
 ///
 /// ```no_run
 /// # use fanfare_aws::{Aws, Worker, WorkerError};
@@ -64,56 +98,35 @@ pub struct Worker {
     concurrency: usize,
     wait: Duration,
     visibility: Duration,
+    limit: Duration,
     drain: Duration,
-}
-
-/// Why a worker ended by itself.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum WorkerError {
-    /// The consumer cannot work as it was put together; nothing was received.
-    #[error(transparent)]
-    Consumer(#[from] ConsumerError),
-    /// The queue does not exist.
-    #[error("queue `{queue}` does not exist: provision it first")]
-    NoQueue {
-        /// Its name on AWS.
-        queue: String,
-    },
-    /// The credentials do not allow receiving from the queue.
-    #[error("receiving from queue `{queue}` is denied: {reason}")]
-    Denied {
-        /// Its name on AWS.
-        queue: String,
-        /// What AWS said.
-        reason: String,
-    },
-    /// AWS refuses the request itself, which trying again would not mend.
-    #[error("receiving from queue `{queue}` is refused: {reason}")]
-    Refused {
-        /// Its name on AWS.
-        queue: String,
-        /// What AWS said.
-        reason: String,
-    },
+    health: HealthProbe,
 }
 
 impl Worker {
-    /// A worker on `queue`: 30 deliveries at once, receives of 20 seconds, 60 seconds of
-    /// visibility time-out, 25 seconds to finish when it is told to stop.
+    /// A worker on `queue`: 30 deliveries at once, receives of 20 seconds, 30 seconds of visibility
+    /// time-out, renewed for up to an hour, 25 seconds to finish when it is told to stop.
     pub fn new(queue: Queue) -> Self {
         Worker {
             queue,
             concurrency: 30,
             wait: LONG_POLL,
-            visibility: Duration::from_secs(60),
+            visibility: Duration::from_secs(30),
+            limit: Duration::from_secs(3_600),
             drain: Duration::from_secs(25),
+            health: HealthProbe::default(),
         }
     }
 
-    /// How many deliveries are held at once, at least 1. Multiples of 10 fill every receive.
+    /// How many deliveries are handled at once, from 1 to the 120,000 that a queue can have in flight; the
+    /// default is 30. Multiples of 10 fill every receive. Of a FIFO queue the deliveries of one group
+    /// count as one, as they are handled one after another.
+    ///
+    /// Where handlers are fast more is held than is handled, so that they need not wait for a receive: what
+    /// they finish in a quarter of a second at most, no more than ten times as much as this (or 30, if
+    /// that is more), nor 1,000.
     pub fn concurrency(self, deliveries: usize) -> Self {
-        Worker { concurrency: deliveries.clamp(1, Semaphore::MAX_PERMITS), ..self }
+        Worker { concurrency: deliveries.clamp(1, IN_FLIGHT), ..self }
     }
 
     /// How long a receive waits for a message, in whole seconds from 1 to 20, rounded up; the
@@ -124,11 +137,28 @@ impl Worker {
     }
 
     /// How long a received message stays invisible to others, in whole seconds from 1 to 43,200
-    /// (12 hours), rounded up; the default is 60. It is asked for with each receive, whatever the
-    /// queue's own attribute says.
+    /// (12 hours), rounded up; the default is 30. It is asked for with each receive, whatever the
+    /// queue's own attribute says, and renewed when a third of it has passed: so it is no bound on
+    /// handlers, but the time after which what a crashed worker held comes again. The shorter it is, the
+    /// sooner a lease is lost while SQS cannot be reached, and the more requests renewing takes: one for
+    /// ten messages, three times as often as this.
     pub fn visibility_timeout(self, timeout: Duration) -> Self {
         let longest = Duration::from_secs(VISIBILITY_SECONDS);
         Worker { visibility: timeout.clamp(Duration::from_secs(1), longest), ..self }
+    }
+
+    /// How long a lease is renewed in total, from the receive of its message until its handler has ended;
+    /// waiting for a handler counts. The default is an hour, the most is a minute less than the 12 hours
+    /// that SQS allows, and the least is the [visibility time-out](Self::visibility_timeout). When it has
+    /// passed, the lease is lost: so a handler that hangs does not keep its message for ever.
+    pub fn lease_limit(self, limit: Duration) -> Self {
+        Worker { limit, ..self }
+    }
+
+    /// Reads how the worker does, at any time and from any task: for a probe of liveness.
+    #[must_use]
+    pub fn health(&self) -> HealthProbe {
+        self.health.clone()
     }
 
     /// How long running handlers may take to finish after shutdown began; what is not done then
@@ -149,133 +179,103 @@ impl Worker {
         consumer: impl Into<Consumer>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), WorkerError> {
-        let consumer = Arc::new(consumer.into());
+        let desk = Arc::new(Desk::new(self.concurrency));
+        self.run_at(desk, consumer.into(), shutdown).await
+    }
+
+    /// Consumes with handlers that may be shared.
+    async fn run_at(
+        self,
+        desk: Arc<Handlers>,
+        consumer: Consumer,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), WorkerError> {
         consumer.check()?;
-        let settler = Settler::start(self.queue.clone());
-        let stop = CancellationToken::new();
-        let mut batches = JoinSet::new();
+        let consumer = consumer.receives_from(AWS_SQS, self.queue.name());
+        let drain = self.drain;
         let deadline = pin!(async {
             shutdown.await;
-            stop.cancel();
-            Instant::now() + self.drain
+            Instant::now() + drain
         });
-        let polled = self.poll(&consumer, &settler, &stop, &mut batches, deadline).await;
-        stop.cancel();
-        tracing::info!(queue = %self.queue.name, in_progress = batches.len(), "stopping");
-        let deadline = *polled.as_ref().unwrap_or(&(Instant::now() + self.drain));
-        let finished = async { while batches.join_next().await.is_some() {} };
-        if timeout_at(deadline, finished).await.is_err() {
-            tracing::warn!(queue = %self.queue.name, "handlers did not finish in time: given back");
-            // Whatever a dropped batch still held gives itself back.
-            batches.shutdown().await;
-        }
-        settler.finish().await;
+        let running = self.start(desk, consumer);
+        let mut polls = Polls::new(Arc::clone(&running.host));
+        let polled = polls.run(deadline).await;
+        let deadline = *polled.as_ref().unwrap_or(&(Instant::now() + drain));
+        running.finish(polls, deadline).await;
         polled.map(drop)
     }
 
-    /// Receives until `shutdown` resolves to the time by which all has to be done; an error if
-    /// receiving can never work.
-    async fn poll(
-        &self,
-        consumer: &Arc<Consumer>,
-        settler: &Settler,
-        stop: &CancellationToken,
-        batches: &mut JoinSet<()>,
-        mut shutdown: Pin<&mut impl Future<Output = Instant>>,
-    ) -> Result<Instant, WorkerError> {
-        let slots = Arc::new(Semaphore::new(self.concurrency));
-        let wanted = self.concurrency.min(BATCH_ENTRIES);
-        let mut failures = 0;
-        loop {
-            let room = tokio::select! {
-                biased;
-                deadline = shutdown.as_mut() => return Ok(deadline),
-                room = acquire(&slots, wanted) => room,
-            };
-            let most = room.len();
-            let mut receiving = pin!(receive(&self.queue, most, self.wait, self.visibility));
-            let received = tokio::select! {
-                biased;
-                received = receiving.as_mut() => received,
-                deadline = shutdown.as_mut() => {
-                    // A poll that is dropped can still be handed messages, which nobody would see
-                    // until their visibility time-out. What it brings is given back at once.
-                    if let Ok(Ok(received)) = timeout_at(deadline, receiving).await {
-                        drop(settler.hold(received, room));
-                    }
-                    return Ok(deadline);
-                }
-            };
-            match received {
-                Ok(received) => {
-                    failures = 0;
-                    let held = settler.hold(received, room);
-                    if !held.is_empty() {
-                        let begin_by = Instant::now() + self.visibility / 2;
-                        let batch = handle(Arc::clone(consumer), self.queue.clone(), held, {
-                            let stop = stop.clone();
-                            move || !stop.is_cancelled() && Instant::now() < begin_by
-                        });
-                        batches.spawn(batch);
-                    }
-                }
-                Err(failure) if failure.class == Class::Transient => {
-                    drop(room);
-                    failures += 1;
-                    let pause = receive::BACKOFF.delay(failures);
-                    tracing::warn!(queue = %self.queue.name, %failure, ?pause, "receiving failed");
-                    tokio::select! {
-                        () = tokio::time::sleep(pause) => {}
-                        deadline = shutdown.as_mut() => return Ok(deadline),
-                    }
-                }
-                Err(failure) => return Err(self.fatal(&failure)),
-            }
-            while batches.try_join_next().is_some() {}
-        }
+    fn start(self, desk: Arc<Handlers>, consumer: Consumer) -> Running {
+        let (settler, incoming) = mpsc::unbounded_channel();
+        let longest = Duration::from_secs(VISIBILITY_SECONDS) - MARGIN;
+        let limit = self.limit.min(longest).max(self.visibility);
+        let host = Arc::new_cyclic(|host: &Weak<Host>| Host {
+            place: desk.join(Weak::clone(host), self.concurrency),
+            desk,
+            consumer,
+            queue: self.queue,
+            wait: self.wait,
+            visibility: self.visibility,
+            leases: Leases::new(self.visibility, limit),
+            room: Notify::new(),
+            wants_room: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            settler,
+            pace: Mutex::new(Pace::new(self.concurrency, self.visibility)),
+            batches: Mutex::new(JoinSet::new()),
+        });
+        self.health.watch(&host);
+        Running::new(host, incoming)
+    }
+}
+
+/// What runs beside the polls. When it is dropped, handlers are abandoned, and what they had is given
+/// back.
+struct Running {
+    host: Arc<Host>,
+    /// Nothing more will be held.
+    closing: CancellationToken,
+    settler: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    fn new(host: Arc<Host>, incoming: Incoming) -> Self {
+        let closing = CancellationToken::new();
+        tokio::spawn(keeper::keep(Arc::clone(&host), closing.clone()));
+        let settler = settle::settle_all(Arc::clone(&host), incoming, closing.clone());
+        Running { host, closing, settler: Some(tokio::spawn(settler)) }
     }
 
-    fn fatal(&self, failure: &Failure) -> WorkerError {
-        let (queue, reason) = (self.queue.name.clone(), failure.to_string());
-        match failure.class {
-            Class::NotFound => WorkerError::NoQueue { queue },
-            Class::Denied => WorkerError::Denied { queue, reason },
-            Class::Refused | Class::Transient => WorkerError::Refused { queue, reason },
+    /// Begins nothing more, finishes what was begun until the deadline, gives back the rest, and settles
+    /// everything.
+    async fn finish(mut self, polls: Polls, deadline: Instant) {
+        let queue = &self.host.queue.name;
+        self.host.stop();
+        tracing::info!(%queue, in_flight = self.host.leases.held(), "stopping");
+        polls.finish(deadline).await;
+        // What the last poll brought while the worker was told to stop.
+        self.host.stop();
+        let mut batches = std::mem::take(&mut *self.host.batches());
+        let finished = async { while batches.join_next().await.is_some() {} };
+        if timeout_at(deadline, finished).await.is_err() {
+            tracing::warn!(%queue, "handlers did not finish in time: given back");
+            batches.shutdown().await;
+        }
+        self.closing.cancel();
+        if let Some(settler) = self.settler.take()
+            && let Err(error) = settler.await
+        {
+            tracing::error!(%error, "settling ended early: what was held comes again");
         }
     }
 }
 
-/// A slot for each message that may come: `wanted` of them, or, where handlers are slow, as many
-/// as were free a moment after the first.
-async fn acquire(slots: &Arc<Semaphore>, wanted: usize) -> Vec<OwnedSemaphorePermit> {
-    let slot = || Arc::clone(slots).acquire_owned();
-    let mut room = Vec::with_capacity(wanted);
-    room.extend(slot().await);
-    let enough = Instant::now() + MOMENT;
-    while room.len() < wanted {
-        match timeout_at(enough, slot()).await {
-            Ok(slot) => room.extend(slot),
-            Err(_elapsed) => break,
-        }
-    }
-    room
-}
-
-/// Handles one receive's messages and settles each as soon as its outcome is known.
-async fn handle(
-    consumer: Arc<Consumer>,
-    queue: Queue,
-    held: Vec<(Received, Held)>,
-    may_begin: impl Fn() -> bool + Sync,
-) {
-    let (batch, mut held): (Vec<_>, Vec<_>) =
-        held.into_iter().map(|(received, held)| (received.delivery, Some(held))).unzip();
-
-    let at_once = batch.len();
-    let mut outcomes = Box::pin(consumer.process(batch, at_once, &queue, &may_begin));
-    while let Some((index, outcome)) = outcomes.next().await {
-        if let Some(held) = held.get_mut(index).and_then(Option::take) {
-            held.settle(outcome.disposition());
-        }
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.host.stop();
+        self.host.batches().abort_all();
+        self.closing.cancel();
+        self.host.ended.store(true, Ordering::SeqCst);
     }
 }

@@ -182,7 +182,7 @@ async fn what_sns_would_refuse_or_drop_is_refused_before_it_is_sent() {
     let cases = [
         (
             broken(|m| m.body = "x".repeat(262_145)),
-            "shop.orders.OrderPlaced.v1 is not sent: its size with attributes is 262181, over the limit of 262144 bytes",
+            "shop.orders.OrderPlaced.v1 is not sent: its size with attributes is 262181, over the limit of 262144 bytes: give the publisher a claim check (ClaimCheckPublisher)",
         ),
         (
             broken(|m| m.attributes = (0..11).map(|i| (format!("a{i}"), "x".into())).collect()),

@@ -13,8 +13,8 @@ use std::{
 
 use fanfare_aws::{AwsPublisher, StreamWorker};
 use fanfare_core::{
-    Backoff, BoxFuture, Checkpoint, Consumer, Delivery, Emitter, HandlerError, Lease, LeaseError,
-    LeaseGroup, LeaseStore, MemoryLeaseStore, NewLease, Renewal, Renewed, Router,
+    BoxFuture, Checkpoint, Consumer, Delivery, Emitter, HandlerError, Lease, LeaseError,
+    LeaseGroup, LeaseStore, MemoryLeaseStore, NewLease, Renewal, Renewed, Retry, Router,
 };
 use fanfare_sim::RandomFaults;
 use fanfare_topology::Kinesis;
@@ -203,7 +203,7 @@ fn consumer(effects: &Arc<Mutex<Effects>>) -> Consumer {
         }
     };
     let consumer: Consumer = Router::<()>::new("products").on(handler).into();
-    consumer.retry(Backoff::new(Duration::from_millis(200), seconds(2)))
+    consumer.retry(Retry::exponential(Duration::from_millis(200), seconds(2)))
 }
 
 /// Publishes the events of this producer's keys, each key's in order, until all are accepted.

@@ -3,18 +3,18 @@
 use std::{fmt, marker::PhantomData, ops::Range, sync::Arc};
 
 use crate::{
-    BoxError, BoxFuture, ConnectionType, DecodeError, Delivery, Envelope, EventType, HandledType,
-    Handler, HandlerError, IntoEvents, Loan, Metadata, Opened, PayloadHash, PendingEvent,
-    TxHandler, tx_handler::append,
+    BoxError, BoxFuture, Cancellation, ConnectionType, DecodeError, Delivery, Envelope, EventType,
+    HandledType, Handler, HandlerError, IntoEvents, Loan, Metadata, Opened, PayloadHash,
+    PendingEvent, RawDelivery, TxHandler, tx_handler::append,
 };
 
 /// Turns an opened body into a call of its handler.
 pub(crate) type Decoder<S> =
-    Box<dyn Fn(Opened<'_>, Metadata, &S) -> Result<Call, DecodeError> + Send + Sync>;
+    Box<dyn Fn(Opened<'_>, &RawDelivery, &S) -> Result<Call, DecodeError> + Send + Sync>;
 
 /// A [`Decoder`] that has its state.
 pub(crate) type BoundDecoder =
-    Box<dyn Fn(Opened<'_>, Metadata) -> Result<Call, DecodeError> + Send + Sync>;
+    Box<dyn Fn(Opened<'_>, &RawDelivery) -> Result<Call, DecodeError> + Send + Sync>;
 
 /// A decoded delivery and the handler that is to have it: what layers see.
 pub struct Call {
@@ -35,6 +35,12 @@ impl Call {
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
         self.bound.metadata()
+    }
+
+    /// Cancelled when the lease on the delivery is lost.
+    #[must_use]
+    pub fn cancellation(&self) -> &Cancellation {
+        self.bound.cancellation()
     }
 
     /// Whether its handler wants a connection in a transaction.
@@ -108,9 +114,9 @@ where
     Bound<S, E, H, Kind>: Run + 'static,
 {
     let handler = Arc::new(handler);
-    Box::new(move |opened: Opened<'_>, metadata, state: &S| {
+    Box::new(move |opened: Opened<'_>, raw: &RawDelivery, state: &S| {
         let (envelope, event, data) = opened.read_at::<E>()?;
-        let delivery = Delivery::new(event, envelope, metadata);
+        let delivery = Delivery::new(event, envelope, raw);
         let (handler, state, kind) = (Arc::clone(&handler), state.clone(), PhantomData);
         Ok(Call { bound: Box::new(Bound { delivery, handler, state, kind }), data, loan: None })
     })
@@ -119,6 +125,7 @@ where
 trait Run: Send {
     fn envelope(&self) -> &Envelope;
     fn metadata(&self) -> &Metadata;
+    fn cancellation(&self) -> &Cancellation;
     fn wants_connection(&self) -> bool;
     fn run(
         self: Box<Self>,
@@ -154,6 +161,10 @@ where
         &self.delivery.metadata
     }
 
+    fn cancellation(&self) -> &Cancellation {
+        &self.delivery.cancellation
+    }
+
     fn wants_connection(&self) -> bool {
         false
     }
@@ -179,6 +190,10 @@ where
 
     fn metadata(&self) -> &Metadata {
         &self.delivery.metadata
+    }
+
+    fn cancellation(&self) -> &Cancellation {
+        &self.delivery.cancellation
     }
 
     fn wants_connection(&self) -> bool {

@@ -3,12 +3,15 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use crate::{
-    Backoff, DynIdempotencyStore, DynPublisher, HandledType, HandlerService, IdempotencyStore,
-    Inbox, Outcome, Policy, Publisher, RawDelivery, Reason, call::BoundDecoder, tag,
+    ClaimCheck, DynClaimCheck, DynIdempotencyStore, DynParkedGroups, DynPublisher, HandledType,
+    HandlerService, IdempotencyStore, Inbox, Opened, Outcome, ParkedGroups, Publisher, RawDelivery,
+    Reason, Retry,
+    call::BoundDecoder,
+    router::Policies,
+    tag,
+    telemetry::{Channel, FANFARE, Telemetry},
+    translate::Translator,
 };
-
-/// Tries of a delivery before it is given up; with the default back-off some eight minutes.
-const MAX_ATTEMPTS: u32 = 10;
 
 /// Called with every delivery and what became of it.
 type Observer = Arc<dyn Fn(&RawDelivery, &Outcome) + Send + Sync>;
@@ -21,15 +24,19 @@ pub struct Consumer {
     handled: Vec<HandledType>,
     decoders: Arc<HashMap<&'static str, BoundDecoder>>,
     pub(crate) service: HandlerService,
-    pub(crate) unknown_tags: Policy,
-    pub(crate) undecodable: Policy,
+    pub(crate) policies: Policies,
     pub(crate) unfiltered: bool,
     pub(crate) publisher: Option<Arc<dyn DynPublisher>>,
+    pub(crate) claim_check: Option<Arc<dyn DynClaimCheck>>,
     pub(crate) inbox: Option<Arc<dyn Inbox>>,
     pub(crate) idempotency: Option<Arc<dyn DynIdempotencyStore>>,
-    pub(crate) retry: Backoff,
-    pub(crate) max_attempts: u32,
+    pub(crate) translators: Vec<Arc<dyn Translator>>,
+    pub(crate) parked: Option<Arc<dyn DynParkedGroups>>,
+    /// For handlers with one of their own, by type tag.
+    retries: Arc<HashMap<&'static str, Retry>>,
+    retry: Retry,
     pub(crate) observer: Option<Observer>,
+    pub(crate) telemetry: Arc<Telemetry>,
 }
 
 /// A consumer that cannot work as it was put together.
@@ -51,6 +58,16 @@ pub enum ConsumerError {
         /// The consumer's name.
         consumer: String,
         /// The type tag that both are registered for.
+        tag: &'static str,
+    },
+    /// An event has a retry of its own and nobody handles it.
+    #[error(
+        "`{consumer}` has a retry for {tag} and no handler: register one with Router::on, or leave Router::retry out"
+    )]
+    RetryOfUnhandled {
+        /// The consumer's name.
+        consumer: String,
+        /// The type tag that the retry is for.
         tag: &'static str,
     },
     /// A handler returns events and there is nobody to publish them.
@@ -107,26 +124,32 @@ impl Consumer {
         handled: Vec<HandledType>,
         decoders: Vec<BoundDecoder>,
         service: HandlerService,
-        unknown_tags: Policy,
-        undecodable: Policy,
+        policies: Policies,
+        retries: HashMap<&'static str, Retry>,
     ) -> Self {
         let decoders: HashMap<_, _> =
             handled.iter().map(|handled| handled.tag).zip(decoders).collect();
         let decoders = Arc::new(decoders);
+        let tags = handled.iter().map(|handled| handled.tag).collect();
+        let channel = Channel::new(FANFARE, Arc::clone(&name)).read_by(Arc::clone(&name));
+        let telemetry = Arc::new(Telemetry::new(channel, tags));
         Consumer {
             name,
             handled,
             decoders,
             service,
-            unknown_tags,
-            undecodable,
+            policies,
             unfiltered: false,
             publisher: None,
+            claim_check: None,
             inbox: None,
             idempotency: None,
-            retry: Backoff::default(),
-            max_attempts: MAX_ATTEMPTS,
+            translators: Vec::new(),
+            parked: None,
+            retries: Arc::new(retries),
+            retry: Retry::default(),
             observer: None,
+            telemetry,
         }
     }
 
@@ -134,6 +157,22 @@ impl Consumer {
     #[must_use]
     pub fn publisher(self, publisher: impl Publisher + 'static) -> Self {
         Consumer { publisher: Some(Arc::new(publisher)), ..self }
+    }
+
+    /// Fetches the payload of a message that is a pointer to it, before anything else is done with it:
+    /// of ours, by a [`ClaimCheckPublisher`](crate::ClaimCheckPublisher), and of AWS's extended clients.
+    /// Without it such a message is undecodable.
+    ///
+    /// A size that the message states has to be that of the payload. What can never be fetched goes to the
+    /// dead-letter queue with [`Reason::Unclaimed`]; what cannot be fetched now is tried again. Dead letters
+    /// are the message as it came, its payload not in it. Nothing is removed from the store.
+    ///
+    /// A payload is fetched when its delivery's turn comes, and is in memory once: as the text that its
+    /// handler's type is read from. So at most as many are there as deliveries are handled at once, and with
+    /// an inbox two units of work (100) more.
+    #[must_use]
+    pub fn claim_check(self, store: impl ClaimCheck + 'static) -> Self {
+        Consumer { claim_check: Some(Arc::new(store)), ..self }
     }
 
     /// The transactions of handlers that are registered with
@@ -151,19 +190,43 @@ impl Consumer {
         Consumer { idempotency: Some(Arc::new(store)), ..self }
     }
 
-    /// How long a failed delivery waits before it comes again, where its handler does not say;
-    /// by default one second, doubling up to 15 minutes.
+    /// Reads messages of another system's format too, from now on: see [`translate`](crate::translate).
+    /// Translators are tried in the order in which they are given, and the first that recognises a
+    /// message takes it; what none recognises is read as fanfare's own envelope.
+    ///
+    /// A foreign type that is not mapped goes by [`Router::unknown_tags`](crate::Router::unknown_tags),
+    /// what is broken by [`Router::undecodable`](crate::Router::undecodable). A dead letter has the
+    /// message as it came.
     #[must_use]
-    pub fn retry(self, backoff: Backoff) -> Self {
-        Consumer { retry: backoff, ..self }
+    pub fn translator(mut self, translator: impl Translator + 'static) -> Self {
+        self.translators.push(Arc::new(translator));
+        self
     }
 
-    /// How often a delivery is tried before it goes to the dead-letter queue, with its last error;
-    /// the default is 10. What counts is how often it was received: on a FIFO queue also behind
-    /// an earlier one that failed.
+    /// Keeps the order of a key behind an event that goes to the dead-letter queue, whatever the reason:
+    /// the events of its group follow it there, unhandled and in their order
+    /// ([`Reason::Parked`]), and no other group waits. When the dead-letter queue is redriven they are handled one
+    /// after another in that order; one that comes before its turn, or behind one that fails again,
+    /// goes back there. When all are handled the group is free. Without this, an
+    /// event goes to the dead-letter queue alone, and its group goes on without it.
+    ///
+    /// For ordered sources; deliveries without a group are as ever. The store is asked once for each
+    /// group of a batch, and for each event of a group that is parked; where it fails the group is given
+    /// back. What never comes back holds its group for ever: whoever deletes a dead letter tells
+    /// the store, with [`ParkedGroups::handled`] or [`ParkedGroups::release`]. What a queue's own redrive
+    /// policy moves, without a reason, parks nothing. What is parked may come twice like
+    /// everything else, so use it with an inbox or an idempotency store.
     #[must_use]
-    pub fn max_attempts(self, attempts: u32) -> Self {
-        Consumer { max_attempts: attempts, ..self }
+    pub fn park_groups(self, store: impl ParkedGroups + 'static) -> Self {
+        Consumer { parked: Some(Arc::new(store)), ..self }
+    }
+
+    /// When a delivery that failed comes again, and how often it is tried, where its handler has
+    /// no [`Retry`] of its own ([`Router::retry`](crate::Router::retry)): also events with unknown tags, and
+    /// bodies that are no event.
+    #[must_use]
+    pub fn retry(self, retry: Retry) -> Self {
+        Consumer { retry, ..self }
     }
 
     /// For a source that brings every event of its topic, whoever it is for, as a stream does: events
@@ -173,6 +236,20 @@ impl Consumer {
     #[must_use]
     pub fn unfiltered(self) -> Self {
         Consumer { unfiltered: true, ..self }
+    }
+
+    /// Says where its deliveries come from, for spans and metrics: a `destination` of `system`, as
+    /// [`telemetry`](crate::telemetry) names them. The hosts of this project say this by themselves.
+    #[must_use]
+    pub fn receives_from(self, system: &'static str, destination: impl Into<Arc<str>>) -> Self {
+        let channel = Channel::new(system, destination).read_by(Arc::clone(&self.name));
+        Consumer { telemetry: Arc::new(self.telemetry.of(channel)), ..self }
+    }
+
+    /// Where its deliveries come from, for a host that measures its own requests.
+    #[must_use]
+    pub fn channel(&self) -> &Channel {
+        &self.telemetry.channel
     }
 
     /// Calls `observer` with every delivery and what became of it, just before it is settled: for
@@ -216,7 +293,11 @@ impl Consumer {
             }
             self.check_ports(handled)?;
         }
-        Ok(())
+        let unhandled = |tag: &&str| !self.decoders.contains_key(tag);
+        match self.retries.keys().copied().filter(unhandled).min() {
+            Some(tag) => Err(ConsumerError::RetryOfUnhandled { consumer: consumer(), tag }),
+            None => Ok(()),
+        }
     }
 
     /// Whether a handler has the ports that it needs.
@@ -239,6 +320,31 @@ impl Consumer {
             }
             Some(_) => Ok(()),
         }
+    }
+
+    /// Why the event in `body` is for others, if it comes from a source that brings everything.
+    pub(crate) fn unrelated(&self, body: &str) -> Option<Reason> {
+        if !self.unfiltered {
+            return None;
+        }
+        let opened = Opened::open(body).ok()?;
+        let reason = self.decoder(&opened.envelope().tag).err()?;
+        matches!(reason, Reason::UnknownTag { handled: None, .. }).then_some(reason)
+    }
+
+    /// The retry of the event in `body`: its handler's, or else the one for all others.
+    pub(crate) fn retry_of(&self, body: &str) -> Retry {
+        if self.retries.is_empty() {
+            return self.retry;
+        }
+        let opened = Opened::open(body).ok();
+        let own = opened.and_then(|opened| self.retries.get(&*opened.envelope().tag).copied());
+        own.unwrap_or(self.retry)
+    }
+
+    /// Whether its deliveries are prepared before they are opened.
+    pub(crate) fn prepares(&self) -> bool {
+        self.claim_check.is_some() || !self.translators.is_empty()
     }
 
     /// The decoder for `tag`, or why there is none.

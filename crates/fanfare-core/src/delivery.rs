@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 
-use crate::{Envelope, EventType};
+use crate::{Cancellation, Envelope, EventType};
 
 /// Message attributes by name.
 pub type Attributes = BTreeMap<String, Attribute>;
@@ -105,7 +105,7 @@ impl Metadata {
 }
 
 /// A message as the transport gave it, before anybody looked inside.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct RawDelivery {
     /// The body, untouched.
@@ -114,13 +114,26 @@ pub struct RawDelivery {
     pub attributes: Attributes,
     /// What the transport says.
     pub metadata: Metadata,
+    /// Cancelled by the host when the lease on it is lost.
+    pub cancellation: Cancellation,
 }
 
 impl RawDelivery {
     /// A delivery without attributes.
     #[must_use]
     pub fn new(body: impl Into<String>, metadata: Metadata) -> Self {
-        RawDelivery { body: body.into(), attributes: Attributes::new(), metadata }
+        RawDelivery {
+            body: body.into(),
+            attributes: Attributes::new(),
+            metadata,
+            cancellation: Cancellation::default(),
+        }
+    }
+
+    /// The same delivery with another body and other attributes: what was inside of it.
+    pub(crate) fn holding(&self, body: String, attributes: Attributes) -> Self {
+        let (metadata, cancellation) = (self.metadata.clone(), self.cancellation.clone());
+        RawDelivery { body, attributes, metadata, cancellation }
     }
 }
 
@@ -144,6 +157,9 @@ pub struct Delivery<E> {
     pub envelope: Envelope,
     /// What the transport says of this delivery.
     pub metadata: Metadata,
+    /// Cancelled when the lease on it is lost: from then on the outcome of its handler counts for
+    /// nothing, and another may be handling it.
+    pub cancellation: Cancellation,
 }
 
 impl<E: EventType> Delivery<E> {
@@ -162,12 +178,20 @@ impl<E: EventType> Delivery<E> {
     /// ```
     #[must_use]
     pub fn of(event: E) -> Self {
-        Delivery { event, envelope: Envelope::of::<E>("test"), metadata: Metadata::new("test", 1) }
+        Delivery {
+            event,
+            envelope: Envelope::of::<E>("test"),
+            metadata: Metadata::new("test", 1),
+            cancellation: Cancellation::default(),
+        }
     }
 }
 
 impl<E> Delivery<E> {
-    pub(crate) fn new(event: E, envelope: Envelope, metadata: Metadata) -> Self {
-        Delivery { event, envelope, metadata }
+    /// `event`, which was found in `raw`.
+    pub(crate) fn new(event: E, envelope: Envelope, raw: &RawDelivery) -> Self {
+        let RawDelivery { metadata, cancellation, .. } = raw;
+        let (metadata, cancellation) = (metadata.clone(), cancellation.clone());
+        Delivery { event, envelope, metadata, cancellation }
     }
 }

@@ -1,6 +1,6 @@
 //! The typed front of a publisher.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use uuid::Uuid;
 
@@ -70,6 +70,20 @@ impl Emitter {
         self.one(PendingEvent::new(task, Destination::Queue(service.into()))?).await
     }
 
+    /// [`send`](Self::send), to be seen by its receiver after `delay`: see
+    /// [`Task::after`](crate::Task::after).
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and [`PublishError::Undelayable`] where SQS allows no such delay.
+    pub async fn send_after<E: Event>(
+        &self,
+        service: &str,
+        task: &E,
+        delay: Duration,
+    ) -> Result<String, EmitError> {
+        self.one(PendingEvent::new(task, Destination::Queue(service.into()))?.after(delay)).await
+    }
+
     /// Publishes many events in as few requests as their destinations allow.
     ///
     /// # Errors
@@ -107,7 +121,7 @@ pub fn seal_event<E: Event>(service: &str, event: &E) -> Result<Message, EncodeE
 }
 
 fn seal_one(service: &str, pending: PendingEvent) -> Result<Message, EncodeError> {
-    pending.seal(Uuid::now_v7(), service, Context::current())
+    pending.seal(Uuid::now_v7(), service, Context::current().traced())
 }
 
 impl std::fmt::Debug for Emitter {

@@ -3,6 +3,7 @@
 mod decode;
 mod encode;
 
+pub(crate) use decode::read_data;
 pub use decode::{DecodeError, Opened};
 pub(crate) use encode::encode;
 

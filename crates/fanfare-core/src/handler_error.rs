@@ -33,8 +33,8 @@ pub(crate) enum Verdict {
 }
 
 impl HandlerError {
-    /// Try again, after a delay that grows with each attempt, until the attempts are used up (10,
-    /// see [`Consumer::max_attempts`](crate::Consumer::max_attempts)).
+    /// Try again later, until the attempts are used up: when and how often says the handler's
+    /// [`Retry`](crate::Retry), by default after a delay that grows with each attempt, 10 times.
     pub fn retry(error: impl Into<BoxError>) -> Self {
         HandlerError { verdict: Verdict::Retry(None), source: error.into() }
     }
@@ -44,13 +44,14 @@ impl HandlerError {
         HandlerError { verdict: Verdict::Retry(Some(delay)), source: error.into() }
     }
 
-    /// Never try again: to the dead-letter queue with it. The error's text becomes the reason
-    /// that is stored there, so keep payloads out of it.
+    /// Never try again: to the dead-letter queue with it, unless
+    /// [`Router::rejected`](crate::Router::rejected) says otherwise. The error's text becomes the
+    /// reason that is stored there, so keep payloads out of it.
     pub fn reject(error: impl Into<BoxError>) -> Self {
         HandlerError { verdict: Verdict::Reject, source: error.into() }
     }
 
-    /// Whether the delivery will be tried again.
+    /// Whether it asks for another try.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.verdict != Verdict::Reject

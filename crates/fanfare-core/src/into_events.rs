@@ -1,6 +1,6 @@
 //! What a handler returns: nothing, one event, several, of different types.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::value::RawValue;
@@ -109,12 +109,40 @@ impl<E: Event> IntoEvents for E {
 pub struct Task<E> {
     service: Cow<'static, str>,
     event: E,
+    delay: Duration,
 }
 
 impl<E: Event> Task<E> {
     /// `event`, for `service` alone.
     pub fn to(service: impl Into<Cow<'static, str>>, event: E) -> Self {
-        Task { service: service.into(), event }
+        Task { service: service.into(), event, delay: Duration::ZERO }
+    }
+
+    /// Its receiver does not see it before `delay` is over, counted from when the queue accepted it:
+    /// a task that waits in an outbox, or that is sent again, waits for longer.
+    ///
+    /// SQS takes whole seconds, which `delay` is rounded up to, at most 900 (15 minutes), and delays
+    /// single messages on standard queues only. Else publishing it fails with
+    /// [`PublishError::Undelayable`](crate::PublishError::Undelayable), and nothing is sent.
+    /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-timers.html>
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use fanfare_core::{Delivery, Event, EventType, HandlerError, IntoEvents, Task};
+    /// # #[derive(EventType, serde::Deserialize)]
+    /// # #[event(type = "shop.orders.OrderPlaced.v1", topic = "orders")]
+    /// # struct OrderPlaced { order_id: String }
+    /// # #[derive(Event, serde::Serialize)]
+    /// # #[event(type = "shop.billing.Remind.v1", topic = "billing", key = order_id)]
+    /// # struct Remind { order_id: String }
+    /// async fn remind_later(order: Delivery<OrderPlaced>) -> Result<impl IntoEvents, HandlerError> {
+    ///     let reminder = Remind { order_id: order.event.order_id };
+    ///     Ok(Task::to("billing", reminder).after(Duration::from_secs(600)))
+    /// }
+    /// ```
+    #[must_use]
+    pub fn after(self, delay: Duration) -> Self {
+        Task { delay, ..self }
     }
 }
 
@@ -122,7 +150,8 @@ impl<E: Event> IntoEvents for Task<E> {
     fn add_topics(_: &mut Vec<&'static str>) {}
 
     fn append_to(self, events: &mut Vec<PendingEvent>) -> Result<(), EncodeError> {
-        events.push(PendingEvent::new(&self.event, Destination::Queue(self.service.into()))?);
+        let pending = PendingEvent::new(&self.event, Destination::Queue(self.service.into()))?;
+        events.push(pending.after(self.delay));
         Ok(())
     }
 }
@@ -191,6 +220,7 @@ pub struct PendingEvent {
     key: String,
     filters: Vec<(&'static str, String)>,
     data: Box<RawValue>,
+    delay: Option<Duration>,
 }
 
 impl PendingEvent {
@@ -206,7 +236,12 @@ impl PendingEvent {
             return Err(EncodeError::NotAnObject { tag: E::TAG });
         }
         let (key, filters) = (event.key(), event.filters());
-        Ok(PendingEvent { destination, tag: E::TAG, key, filters, data })
+        Ok(PendingEvent { destination, tag: E::TAG, key, filters, data, delay: None })
+    }
+
+    /// To be seen after `delay`.
+    pub(crate) fn after(self, delay: Duration) -> Self {
+        PendingEvent { delay: (!delay.is_zero()).then_some(delay), ..self }
     }
 
     /// Seals the event: from here on its bytes are fixed, so that every retry sends the same.
@@ -242,6 +277,8 @@ impl PendingEvent {
             tag: envelope.tag,
             attributes,
             body,
+            delay: self.delay,
+            offloaded: None,
         })
     }
 }

@@ -9,11 +9,16 @@
 //! | answer with further events | [`IntoEvents`], [`Task`] |
 //! | write a host (a worker, a Lambda) | [`Consumer::process`], [`Outcome`], [`Disposition`] |
 //! | handle one within a database transaction | [`Router::on_tx`], [`Inbox`] |
-//! | write an adapter | [`Publisher`], [`DeadLetters`], [`Redelivery`], [`Inbox`], [`IdempotencyStore`], [`LeaseStore`] |
+//! | see what it does | [`telemetry`]: its spans and metrics, in one table |
+//! | keep large payloads elsewhere | [`ClaimCheckPublisher`], [`Consumer::claim_check`] |
+//! | read and write other systems' messages | [`translate`], [`Consumer::translator`] |
+//! | write an adapter | [`Publisher`], [`DeadLetters`], [`Redelivery`], [`Inbox`], [`IdempotencyStore`], [`ParkedGroups`], [`LeaseStore`], [`ClaimCheck`] |
 
 mod backoff;
 mod batch;
 mod call;
+mod cancellation;
+mod claim_check;
 mod connection;
 mod consumer;
 mod context;
@@ -30,18 +35,27 @@ mod into_events;
 mod lease;
 mod message;
 mod outcome;
+mod parked;
 mod publisher;
 mod redelivery;
+mod retry;
 mod router;
 pub mod tag;
+pub mod telemetry;
+pub mod translate;
 mod tx_handler;
 
 pub use backoff::Backoff;
 pub use call::Call;
+pub use cancellation::Cancellation;
+pub use claim_check::{
+    ClaimCheck, ClaimCheckError, ClaimCheckPublisher, DynClaimCheck, MemoryClaimCheck,
+    PAYLOAD_SIZE_ATTRIBUTE, Pointer,
+};
 pub use connection::{ConnectionType, Loan, Slot};
 pub use consumer::{Consumer, ConsumerError};
 pub use context::{Context, Scoped};
-pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetters, DynDeadLetters};
+pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetters, DynDeadLetters, GROUP_ATTRIBUTE};
 pub use delivery::{Attribute, Attributes, Delivery, Metadata, RawDelivery};
 pub use emitter::{EmitError, Emitter, seal, seal_event};
 pub use envelope::{DecodeError, Envelope, Opened};
@@ -61,8 +75,10 @@ pub use lease::{
 };
 pub use message::{Destination, Message, TYPE_ATTRIBUTE};
 pub use outcome::{Disposition, Outcome, Reason};
-pub use publisher::{DynPublisher, PublishError, PublishReport, Publisher};
+pub use parked::{DynParkedGroups, MemoryParkedGroups, ParkedGroups, ParkedGroupsError, Turn};
+pub use publisher::{DynPublisher, PublishError, PublishReport, Publisher, RequestLimits};
 pub use redelivery::{DynRedelivery, GivenBack, Redelivery};
+pub use retry::Retry;
 pub use router::{HandledType, HandlerService, Policy, Router};
 pub use tx_handler::TxHandler;
 

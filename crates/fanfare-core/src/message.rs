@@ -1,8 +1,10 @@
 //! An event encoded for the wire, and where it goes.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
+
+use crate::PAYLOAD_SIZE_ATTRIBUTE;
 
 /// Name of the message attribute that carries the type tag; filter policies match on it.
 pub const TYPE_ATTRIBUTE: &str = "type";
@@ -39,8 +41,17 @@ pub struct Message {
     pub key: String,
     /// Message attributes, name and value, the type tag as [`TYPE_ATTRIBUTE`] among them.
     pub attributes: Vec<(String, String)>,
-    /// The envelope with its data, structured JSON.
+    /// The envelope with its data, structured JSON; or where that is, if it is
+    /// [`offloaded`](Self::offloaded).
     pub body: String,
+    /// For how long its receiver does not see it, counted from its acceptance; none: at once. See
+    /// [`Task::after`](crate::Task::after).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Duration>,
+    /// Bytes of the payload, where it is kept elsewhere and the body is a
+    /// [`Pointer`](crate::Pointer) to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offloaded: Option<u64>,
 }
 
 impl Message {
@@ -55,7 +66,19 @@ impl Message {
         body: impl Into<String>,
     ) -> Self {
         let (id, tag, key, body) = (id.into(), tag.into(), key.into(), body.into());
-        Message { destination, id, tag, key, attributes, body }
+        Message { destination, id, tag, key, attributes, body, delay: None, offloaded: None }
+    }
+
+    /// What it weighs, in bytes, as SNS and SQS count: its body, and each attribute's name, data type and
+    /// value, that of an offloaded payload's size among them.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let attributes = self.attributes.iter();
+        let attributes = attributes.map(|(name, value)| name.len() + "String".len() + value.len());
+        let offloaded = self.offloaded.map_or(0, |bytes| {
+            PAYLOAD_SIZE_ATTRIBUTE.len() + "Number".len() + bytes.to_string().len()
+        });
+        self.body.len() + attributes.sum::<usize>() + offloaded
     }
 }
 

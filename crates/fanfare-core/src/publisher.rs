@@ -1,6 +1,6 @@
 //! The port that events leave by.
 
-use crate::{BoxFuture, Destination, Message};
+use crate::{BoxFuture, ClaimCheckError, Destination, Message, translate::TranslateError};
 
 /// Publishes encoded events.
 ///
@@ -21,6 +21,39 @@ pub trait Publisher: Send + Sync {
     fn keeps_order(&self, destination: &Destination) -> bool {
         let _ = destination;
         false
+    }
+
+    /// What one request to `destination` takes, for who collects messages from several callers. By
+    /// default what SNS takes: 10 messages with 256 KiB, one of each key.
+    fn request_limits(&self, destination: &Destination) -> RequestLimits {
+        let _ = destination;
+        RequestLimits::new(10, 262_144)
+    }
+}
+
+/// What a destination takes in one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RequestLimits {
+    /// The most messages.
+    pub messages: usize,
+    /// The most bytes of their bodies and attributes together.
+    pub bytes: usize,
+    /// Whether several messages of one key can go in it although order is kept.
+    pub repeats_keys: bool,
+}
+
+impl RequestLimits {
+    /// So many messages and bytes; where order is kept, one message of each key.
+    #[must_use]
+    pub const fn new(messages: usize, bytes: usize) -> Self {
+        RequestLimits { messages, bytes, repeats_keys: false }
+    }
+
+    /// Several messages of one key may be in a request although order is kept.
+    #[must_use]
+    pub const fn repeating_keys(self) -> Self {
+        RequestLimits { repeats_keys: true, ..self }
     }
 }
 
@@ -93,7 +126,10 @@ impl PublishReport {
 #[non_exhaustive]
 pub enum PublishError {
     /// It is over a limit of its destination; nothing was sent.
-    #[error("{tag} is not sent: {what} is {actual}, over the limit of {limit} {unit}")]
+    #[error(
+        "{tag} is not sent: {what} is {actual}, over the limit of {limit} {unit}{}",
+        advice(unit)
+    )]
     OverLimit {
         /// The event's type tag.
         tag: String,
@@ -114,6 +150,17 @@ pub enum PublishError {
         /// What is wrong, without the value.
         problem: String,
     },
+    /// Its destination cannot delay it, or not for so long; nothing was sent.
+    #[error("{tag} is not sent: {problem}")]
+    Undelayable {
+        /// The event's type tag.
+        tag: String,
+        /// Why, and what to do instead.
+        problem: String,
+    },
+    /// It cannot be said in the format of its destination; nothing was sent.
+    #[error("not sent: {0}")]
+    Untranslatable(#[from] TranslateError),
     /// The topic or queue does not exist.
     #[error(
         "{destination} does not exist (as {resource}): declare it in the topology and provision it"
@@ -156,20 +203,56 @@ pub enum PublishError {
         /// What went wrong last.
         last: String,
     },
+    /// Its payload, too large for a message, could not be stored; nothing was sent.
+    #[error("{tag} is not sent, because its payload is not stored: {error}")]
+    NotStored {
+        /// The event's type tag.
+        tag: String,
+        /// Why not.
+        error: ClaimCheckError,
+    },
     /// It was held back, because an earlier one of its key was not published.
     #[error("held back, because an earlier event of its key was not published")]
     Blocked,
 }
 
 impl PublishError {
+    /// Its class, as [telemetry](crate::telemetry) names it: one word from a closed set.
+    #[must_use]
+    pub fn error_type(&self) -> &'static str {
+        match self {
+            Self::OverLimit { .. } => "over_limit",
+            Self::Malformed { .. } => "malformed",
+            Self::Untranslatable(_) => "untranslatable",
+            Self::Undelayable { .. } => "undelayable",
+            Self::NotStored { .. } => "not_stored",
+            Self::NotFound { .. } => "not_found",
+            Self::Denied { .. } => "denied",
+            Self::Refused { .. } => "refused",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Blocked => "blocked",
+        }
+    }
+
     /// Whether publishing the same message later may succeed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::OverLimit { .. } | Self::Malformed { .. } | Self::Refused { .. } => false,
+            Self::OverLimit { .. } | Self::Malformed { .. } => false,
+            Self::Undelayable { .. } | Self::Refused { .. } => false,
+            Self::NotStored { error, .. } => error.is_retryable(),
+            Self::Untranslatable(_) => false,
             // Somebody can create the topic or grant the right: the event need not change.
             Self::NotFound { .. } | Self::Denied { .. } => true,
             Self::Unavailable { .. } | Self::Blocked => true,
         }
+    }
+}
+
+/// What to do about too many of `unit`.
+fn advice(unit: &str) -> &'static str {
+    match unit {
+        "bytes" => ": give the publisher a claim check (ClaimCheckPublisher)",
+        _ => "",
     }
 }

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
 
 use crate::{
-    BoxError, Call, ConnectionType, Consumer, Handler, PendingEvent, TxHandler,
+    BoxError, Call, ConnectionType, Consumer, EventType, Handler, PendingEvent, Retry, TxHandler,
     call::{BoundDecoder, Decoder, route, route_tx},
 };
 
@@ -34,8 +34,16 @@ pub struct Router<S = ()> {
     handled: Vec<HandledType>,
     decoders: Vec<Decoder<S>>,
     layers: Vec<Box<dyn FnOnce(HandlerService) -> HandlerService + Send + Sync>>,
-    unknown_tags: Policy,
-    undecodable: Policy,
+    retries: Vec<(&'static str, Retry)>,
+    policies: Policies,
+}
+
+/// What to do with deliveries that can never be handled.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Policies {
+    pub(crate) unknown_tags: Policy,
+    pub(crate) undecodable: Policy,
+    pub(crate) rejected: Policy,
 }
 
 /// The handlers of a router as a [`tower::Service`]: what a layer wraps. A layer's own errors are
@@ -58,14 +66,14 @@ pub struct HandledType {
     pub connection: Option<ConnectionType>,
 }
 
-/// What to do with a delivery that no handler can take.
+/// What to do with a delivery that no handler takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Policy {
     /// Put it into the dead-letter queue, with the reason.
     #[default]
     DeadLetter,
-    /// Give it back, to come again with a growing delay until its attempts are used up: for a
-    /// consumer that is about to learn the tag.
+    /// Give it back, to come again as its [`Retry`] says until its attempts are used up: for a
+    /// consumer that is about to learn what it lacks.
     Keep,
     /// Let it go, with a warning in the log.
     Acknowledge,
@@ -81,8 +89,8 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
             handled: Vec::new(),
             decoders: Vec::new(),
             layers: Vec::new(),
-            unknown_tags: Policy::default(),
-            undecodable: Policy::default(),
+            retries: Vec::new(),
+            policies: Policies::default(),
         }
     }
 
@@ -153,14 +161,30 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
     /// [`Policy::DeadLetter`].
     #[must_use]
     pub fn unknown_tags(self, policy: Policy) -> Self {
-        Router { unknown_tags: policy, ..self }
+        Router { policies: Policies { unknown_tags: policy, ..self.policies }, ..self }
     }
 
     /// What happens to bodies that are no event, or whose data does not fit its handler's type;
     /// the default is [`Policy::DeadLetter`].
     #[must_use]
     pub fn undecodable(self, policy: Policy) -> Self {
-        Router { undecodable: policy, ..self }
+        Router { policies: Policies { undecodable: policy, ..self.policies }, ..self }
+    }
+
+    /// What happens to events that their handler rejects
+    /// ([`HandlerError::reject`](crate::HandlerError::reject)); the default is [`Policy::DeadLetter`].
+    #[must_use]
+    pub fn rejected(self, policy: Policy) -> Self {
+        Router { policies: Policies { rejected: policy, ..self.policies }, ..self }
+    }
+
+    /// When events `E` come again that failed, and how often they are tried; all others go by
+    /// [`Consumer::retry`]. One for an event that nobody here handles is an error that
+    /// [`Consumer::check`] reports before anything is received.
+    #[must_use]
+    pub fn retry<E: EventType>(mut self, retry: Retry) -> Self {
+        self.retries.push((E::TAG, retry));
+        self
     }
 
     /// The service's name.
@@ -181,7 +205,7 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
     pub fn with_state(self, state: S) -> Consumer {
         let bind = |decoder: Decoder<S>| -> BoundDecoder {
             let state = state.clone();
-            Box::new(move |opened, metadata| decoder(opened, metadata, &state))
+            Box::new(move |opened, raw| decoder(opened, raw, &state))
         };
         let handlers = BoxCloneSyncService::new(tower::service_fn(Call::run));
         let service = self.layers.into_iter().fold(handlers, |inner, wrap| wrap(inner));
@@ -191,8 +215,8 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
             self.handled,
             decoders,
             service,
-            self.unknown_tags,
-            self.undecodable,
+            self.policies,
+            self.retries.into_iter().collect(),
         )
     }
 }

@@ -6,9 +6,9 @@ mod support;
 use std::time::Duration;
 
 use fanfare_core::{
-    Backoff, ConsumerError, Context, Delivery, For, Handle, HandlerError, IntoEvents,
-    MemoryIdempotencyStore, Metadata, Outcome, Policy, PublishError, RawDelivery, Reason, Router,
-    Task,
+    ConsumerError, Context, Delivery, For, Handle, HandlerError, IntoEvents,
+    MemoryIdempotencyStore, Metadata, Outcome, Policy, PublishError, RawDelivery, Reason, Retry,
+    Router, Task,
 };
 use support::*;
 
@@ -62,9 +62,9 @@ async fn a_handlers_error_decides_what_becomes_of_its_delivery() {
 #[tokio::test]
 async fn retries_are_spaced_by_how_often_the_delivery_came() {
     let bench = Bench::new();
-    let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+    let retry = Retry::exponential(Duration::from_secs(1), Duration::from_secs(60));
     let consumer =
-        Router::new("delivery").on(place).with_state(bench.recorder.clone()).retry(backoff);
+        Router::new("delivery").on(place).with_state(bench.recorder.clone()).retry(retry);
     let outcomes = bench.run(consumer, vec![placed("retry").attempt(5).raw()]).await;
     let after = failed_after(&outcomes[0]).unwrap();
     assert!((Duration::from_secs(8)..=Duration::from_secs(16)).contains(&after), "{after:?}");
@@ -370,8 +370,10 @@ async fn a_consumer_that_cannot_work_says_so_before_it_receives() {
 #[tokio::test]
 async fn a_delivery_whose_attempts_are_used_up_is_dead_lettered_with_its_last_error() {
     let bench = Bench::new();
-    let consumer =
-        Router::new("delivery").on(place).with_state(bench.recorder.clone()).max_attempts(3);
+    let consumer = Router::new("delivery")
+        .on(place)
+        .with_state(bench.recorder.clone())
+        .retry(Retry::default().max_attempts(3));
     let batch = vec![
         placed("retry").attempt(2).group("a").raw(),
         placed("later").attempt(3).group("b").raw(),

@@ -13,8 +13,8 @@ use std::{
 };
 
 use fanfare_core::{
-    Backoff, Consumer, Delivery, Disposition, HandlerError, InboxError, IntoEvents, Metadata,
-    Outcome, PublishError, RawDelivery, Router,
+    Consumer, Delivery, Disposition, HandlerError, InboxError, IntoEvents, Metadata, Outcome,
+    PublishError, RawDelivery, Retry, Router,
 };
 use futures_util::StreamExt;
 use proptest::prelude::*;
@@ -181,6 +181,7 @@ async fn tell(
             match outcome.disposition() {
                 Disposition::Acknowledge => ends[index].push(outcome),
                 Disposition::GiveBack { .. } => back.push((index, attempt)),
+                Disposition::Leave => panic!("no lease was lost"),
             }
         }
         queue.splice(0..0, back);
@@ -222,8 +223,7 @@ fn check(story: &Story) {
         let consumer = router
             .publisher(bench.publisher())
             .inbox(ledger.clone())
-            .max_attempts(1_000)
-            .retry(Backoff::new(std::time::Duration::ZERO, std::time::Duration::ZERO));
+            .retry(Retry::fixed(std::time::Duration::ZERO).max_attempts(1_000));
         let ends = tell(story, &bench, &consumer, &ledger).await;
 
         let effects: Vec<usize> = ledger.effects().iter().map(|id| id.parse().unwrap()).collect();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fanfare_core::{
     BoxError, Call, Consumer, ConsumerError, Delivery, HandlerError, HandlerService, InboxError,
-    IntoEvents, Metadata, Outcome, PublishError, RawDelivery, Reason, Router,
+    IntoEvents, Metadata, Outcome, PublishError, RawDelivery, Reason, Retry, Router,
 };
 use support::{
     ledger::{At, Connection, Ledger},
@@ -188,13 +188,16 @@ async fn what_fails_at_every_commit_is_dead_lettered_and_its_neighbours_are_not(
     ledger.fail(move |at| (at == At::Commit).then(violated));
     for attempt in 1..=2 {
         let batch = vec![placed("a").attempt(attempt).raw(), placed("b").attempt(attempt).raw()];
-        let outcomes = bench.run(consumer(&bench, &ledger).max_attempts(2), batch).await;
+        let outcomes = bench
+            .run(consumer(&bench, &ledger).retry(Retry::default().max_attempts(2)), batch)
+            .await;
         assert!(outcomes.iter().all(is_failed), "among others it is nobody's fault: {outcomes:?}");
     }
     let batch = vec![placed("a").attempt(3).raw(), placed("b").attempt(3).raw()];
     let mut first = true;
     ledger.fail(move |at| (at == At::Commit && std::mem::take(&mut first)).then(violated));
-    let outcomes = bench.run(consumer(&bench, &ledger).max_attempts(3), batch).await;
+    let outcomes =
+        bench.run(consumer(&bench, &ledger).retry(Retry::default().max_attempts(3)), batch).await;
     assert_eq!(ledger.units(), [2, 2, 1, 1], "by then each has a unit of its own");
     assert!(matches!(&outcomes[0], Outcome::DeadLettered(Reason::Exhausted { .. })));
     assert_eq!((&outcomes[1], ledger.effects()), (&HANDLED, vec!["b".to_string()]));
@@ -247,6 +250,30 @@ async fn what_may_not_begin_is_released_and_not_remembered() {
     let outcomes = bench.run_while(consumer(&bench, &ledger), batch, &may_begin).await;
     assert_eq!(outcomes, [HANDLED, HANDLED, Outcome::Released]);
     assert!(ledger.remembers("b-id") && !ledger.remembers("c-id"));
+}
+
+#[tokio::test]
+async fn in_a_unit_a_lost_lease_ends_its_group_and_nobody_else() {
+    let (bench, ledger) = (Bench::new(), Ledger::default());
+    async fn lose(tx: &mut Connection, order: Delivery<OrderPlaced>) -> Result<(), HandlerError> {
+        tx.effects.push(order.event.order_id.clone());
+        if order.event.order_id == "lost" {
+            order.cancellation.cancel();
+        }
+        Ok(())
+    }
+    let of = |group, id| placed(id).group(group).raw();
+    let batch = vec![of("a", "lost"), of("a", "a2"), of("b", "b1"), of("b", "b2"), of("b", "b3")];
+    batch[3].cancellation.cancel();
+    let consumer = Router::new("delivery").on_tx(lose).with_state(()).inbox(ledger.clone());
+    let outcomes = bench.run(consumer, batch).await;
+    let handled = Outcome::Handled { published: 0 };
+    let (lost, released) = (Outcome::Lost, Outcome::Released);
+    assert_eq!(outcomes, [lost.clone(), released.clone(), handled, lost, released]);
+    assert_eq!(ledger.effects(), ["lost", "b1"], "what was done stays: its duplicate finds it");
+    let remembered =
+        ["lost", "a2", "b1", "b2", "b3"].map(|id| ledger.remembers(&format!("{id}-id")));
+    assert_eq!(remembered, [true, false, true, false, false]);
 }
 
 #[tokio::test]

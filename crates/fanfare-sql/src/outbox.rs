@@ -14,9 +14,7 @@ use crate::{
     log::{Gate, entries, log_and_outbox, log_sqlite},
 };
 pub(crate) use insert::Order;
-pub(crate) use stored::{
-    COLUMNS, attributes_from, attributes_text, destination_from, destination_text,
-};
+pub(crate) use stored::{COLUMNS, attributes_text, destination_text, message};
 pub use tend::{Backlog, DeadEvent, HeldKey};
 
 /// Records a service's events in its own transactions; a [`Relay`](crate::Relay) publishes them.

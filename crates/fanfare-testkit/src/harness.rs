@@ -60,7 +60,7 @@ use fanfare_aws::{
 };
 use fanfare_core::{
     Consumer, Destination, Emitter, EventType, MemoryLeaseStore, Message, Opened, Outcome,
-    PublishReport, Publisher,
+    PublishReport, Publisher, RequestLimits,
 };
 use fanfare_sim::Sim;
 use fanfare_topology::{Bindings, Topology};
@@ -386,6 +386,10 @@ impl Publisher for Recording {
 
     fn keeps_order(&self, destination: &Destination) -> bool {
         self.publisher.keeps_order(destination)
+    }
+
+    fn request_limits(&self, destination: &Destination) -> RequestLimits {
+        self.publisher.request_limits(destination)
     }
 }
 

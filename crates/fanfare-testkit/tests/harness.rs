@@ -7,7 +7,7 @@ use std::{
 };
 
 use fanfare_core::{
-    Backoff, Delivery, Event, EventType, HandlerError, IntoEvents, MemoryIdempotencyStore, Router,
+    Delivery, Event, EventType, HandlerError, IntoEvents, MemoryIdempotencyStore, Retry, Router,
 };
 use fanfare_sim::Fault;
 use fanfare_testkit::{Counts, Harness, HarnessError};
@@ -108,7 +108,7 @@ async fn a_stopped_service_catches_up_when_it_is_started_again() {
 async fn faults_can_be_injected_into_a_users_test() {
     let mut harness = shop(Kind::Standard).await;
     let consumer = fanfare_core::Consumer::from(delivery());
-    let quick = Backoff::new(Duration::from_secs(1), Duration::from_secs(1));
+    let quick = Retry::fixed(Duration::from_secs(1));
     harness.start(consumer.idempotency(MemoryIdempotencyStore::default()).retry(quick));
     harness.sim().inject("ReceiveMessage", Fault::DuplicateDelivery);
     harness.emitter("orders").emit(&order("o-1")).await.unwrap();

@@ -4,19 +4,28 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
 use aws_sdk_kinesis::primitives::Blob;
 use fanfare_core::{
-    Backoff, Consumer, Delivery, Event, EventType, HandlerError, IntoEvents,
-    MemoryIdempotencyStore, Router,
+    Consumer, Delivery, Event, EventType, HandlerError, IntoEvents, MemoryIdempotencyStore, Retry,
+    Router,
+    translate::{Translation, format::MassTransit},
 };
 use fanfare_testkit::{Counts, Harness};
 use fanfare_topology::{Binding, Bindings, Kind, Kinesis, Topology};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::time::sleep;
+use tower::{
+    limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer},
+    timeout::TimeoutLayer,
+};
 
 /// Each case by what may carry its events.
 macro_rules! cases {
@@ -52,6 +61,10 @@ cases! {
     events_of_one_key_stay_in_order_across_failures: fifo stream aggregated;
     what_comes_twice_is_handled_once: standard fifo stream aggregated;
     a_service_goes_on_where_it_was_stopped: standard fifo stream aggregated;
+    what_another_system_writes_is_handled_as_an_event: standard fifo stream aggregated;
+    a_layers_time_out_is_a_retry_and_leaves_nothing_behind: standard fifo stream aggregated;
+    a_concurrency_limit_holds_across_receives_and_queues: standard fifo stream aggregated;
+    a_concurrency_limit_holds_across_services: standard fifo stream aggregated;
 }
 
 fn standard() -> Binding {
@@ -113,6 +126,7 @@ async fn deliver(
         "busy" if times < 3 => return Err(HandlerError::retry("no driver")),
         "panic" if times < 2 => panic!("no road"),
         "nowhere" => return Err(HandlerError::reject("no address")),
+        "slow" if times < 3 => sleep(Duration::from_secs(20)).await,
         _ => {}
     }
     done.0.lock().unwrap().handled.push(order_id.clone());
@@ -122,6 +136,7 @@ async fn deliver(
 /// A service on a host, and what carries its events.
 struct Ground {
     harness: Harness,
+    on_lambda: bool,
     binding: Binding,
     bindings: Bindings,
     done: Done,
@@ -137,12 +152,12 @@ impl Ground {
         let harness = Harness::new(topology).await.unwrap();
         let harness = if on_lambda { harness.on_lambda() } else { harness };
         let done = Done::default();
-        Ground { harness, binding, bindings, done }
+        Ground { harness, on_lambda, binding, bindings, done }
     }
 
     fn consumer(&self) -> Consumer {
         let router: Router<Done> = Router::new("delivery").on(deliver);
-        let soon = Backoff::new(Duration::from_secs(1), Duration::from_secs(4));
+        let soon = Retry::exponential(Duration::from_secs(1), Duration::from_secs(4));
         router.with_state(self.done.clone()).retry(soon)
     }
 
@@ -332,4 +347,126 @@ async fn a_service_goes_on_where_it_was_stopped(mut ground: Ground) {
     assert_eq!(ground.handled(), ["a"], "nobody waits for who is stopped");
     ground.run().await;
     assert_eq!(ground.handled(), ["a", "b"]);
+}
+
+async fn a_layers_time_out_is_a_retry_and_leaves_nothing_behind(mut ground: Ground) {
+    ground.emit(&["slow", "a"].map(order)).await;
+    let router: Router<Done> =
+        Router::new("delivery").on(deliver).layer(TimeoutLayer::new(Duration::from_secs(2)));
+    let consumer = router.with_state(ground.done.clone());
+    // A claim that a time-out left behind would make the next try a duplicate, or keep it waiting.
+    let counts = ground.run_as(consumer.idempotency(MemoryIdempotencyStore::default())).await;
+    assert_eq!((ground.times("slow"), ground.times("a")), (3, 1));
+    assert_eq!((counts.handled, counts.retried, counts.duplicates), (2, 2, 0));
+    let mut handled = ground.handled();
+    handled.sort();
+    assert_eq!(handled, ["a", "slow"], "what was abandoned did not go on");
+    assert_eq!(ground.harness.published::<DeliveryStarted>().len(), 2);
+    assert!(ground.reasons().is_empty());
+}
+
+#[derive(Clone, Event, Serialize, Deserialize)]
+#[event(type = "shop.orders.OrderCancelled.v1", topic = "cancellations", key = order_id)]
+struct OrderCancelled {
+    order_id: String,
+}
+
+/// How many handlers run, and how many ran at once at most.
+#[derive(Clone, Default)]
+struct Load(Arc<(AtomicUsize, AtomicUsize)>);
+
+impl Load {
+    async fn work(&self) {
+        let (running, most) = &*self.0;
+        most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+        sleep(Duration::from_millis(500)).await;
+        running.fetch_sub(1, SeqCst);
+    }
+
+    fn most(&self) -> usize {
+        self.0.1.load(SeqCst)
+    }
+}
+
+async fn place(load: Load, _: Delivery<OrderPlaced>) -> Result<(), HandlerError> {
+    load.work().await;
+    Ok(())
+}
+
+async fn cancel(load: Load, _: Delivery<OrderCancelled>) -> Result<(), HandlerError> {
+    load.work().await;
+    Ok(())
+}
+
+fn busy(name: &str) -> Router<Load> {
+    Router::new(name).on(place).on(cancel)
+}
+
+impl Ground {
+    /// One with these services, and with a queue besides what carries orders.
+    async fn with(self, services: &[&str]) -> Ground {
+        let topology = Topology::new("shop")
+            .topic("orders", self.binding)
+            .topic("cancellations", Kind::Standard);
+        let topology =
+            services.iter().fold(topology, |topology, name| topology.service(&busy(name)));
+        let harness = Harness::new(topology).await.unwrap();
+        let harness = if self.on_lambda { harness.on_lambda() } else { harness };
+        Ground { harness, ..self }
+    }
+
+    /// Emits 30 events of each type.
+    async fn emit_many(&self) {
+        let ids = || (0..30).map(|number| format!("o-{number}"));
+        self.emit(&ids().map(|id| order(&id)).collect::<Vec<_>>()).await;
+        let cancelled: Vec<_> = ids().map(|order_id| OrderCancelled { order_id }).collect();
+        let report = self.harness.emitter("orders").emit_all(cancelled).await.unwrap();
+        report.into_result().unwrap();
+    }
+}
+
+async fn a_concurrency_limit_holds_across_receives_and_queues(ground: Ground) {
+    let mut ground = ground.with(&["delivery"]).await;
+    ground.emit_many().await;
+    let load = Load::default();
+    let router = busy("delivery").layer(ConcurrencyLimitLayer::new(3));
+    let counts = ground.run_as(router.with_state(load.clone())).await;
+    assert_eq!(load.most(), 3);
+    assert_eq!((counts.handled, counts.retried), (60, 0));
+}
+
+async fn a_concurrency_limit_holds_across_services(ground: Ground) {
+    let mut ground = ground.with(&["delivery", "billing"]).await;
+    ground.emit_many().await;
+    let (load, limit) = (Load::default(), GlobalConcurrencyLimitLayer::new(3));
+    for service in ["delivery", "billing"] {
+        let router = busy(service).layer(limit.clone());
+        ground.harness.start(router.with_state(load.clone()));
+    }
+    ground.harness.quiet().await.unwrap();
+    assert_eq!(load.most(), 3);
+    let handled = ["delivery", "billing"].map(|service| ground.harness.counts(service).handled);
+    assert_eq!(handled, [60, 60]);
+}
+
+async fn what_another_system_writes_is_handled_as_an_event(mut ground: Ground) {
+    const SUBMIT: &str = "urn:message:Company.Project:SubmitOrder";
+    let submitted = |order_id: &str| {
+        let message = json!({ "customer": order_id, "order_id": order_id });
+        json!({ "messageId": order_id, "messageType": [SUBMIT], "message": message }).to_string()
+    };
+    let broken = json!({ "messageId": "broken", "messageType": [SUBMIT] }).to_string();
+    let ours = envelope(OrderPlaced::TAG, "b").to_string();
+    let bodies = [&submitted("a"), &broken, &submitted("busy"), &ours, &submitted("a")];
+    for (number, body) in bodies.into_iter().enumerate() {
+        ground.put(number, body).await;
+    }
+    let consumer = ground.consumer().idempotency(MemoryIdempotencyStore::default());
+    let translation = Translation::of(MassTransit).map::<OrderPlaced>(SUBMIT);
+    ground.run_as(consumer.translator(translation)).await;
+    let mut handled = ground.handled();
+    handled.sort();
+    assert_eq!(handled, ["a", "b", "busy"]);
+    assert_eq!((ground.times("a"), ground.times("busy")), (1, 3));
+    assert_eq!(ground.reasons(), ["undecodable: MassTransit: `message` is missing"]);
 }

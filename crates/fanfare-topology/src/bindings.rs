@@ -150,6 +150,30 @@ impl Kind {
     }
 }
 
+/// Whose events a queue is to treat alike: one tenant's backlog does not hold up the others.
+///
+/// SQS hands out the messages of tenants that have few of them in flight before those of one that has
+/// many. Each message carries its tenant as `MessageGroupId`, which a standard topic passes on to the
+/// standard queues behind it. It promises no order. On FIFO the group is the event's key, for order,
+/// and streams have none: fair is what is standard.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html>
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Tenant {
+    /// The event's key.
+    Key,
+    /// The value of this field, which the event type declares as one to filter by
+    /// (`#[event(…, filter(customer))]`). An event without it has no tenant.
+    Field(String),
+}
+
+impl Tenant {
+    /// The value of a field that the event type declares as one to filter by.
+    pub fn field(name: impl Into<String>) -> Self {
+        Tenant::Field(name.into())
+    }
+}
+
 /// The names on AWS and the bindings behind the logical names: all that a running service has to
 /// know of the topology. What is not declared is on SNS, [`Kind::Standard`].
 ///
@@ -160,6 +184,8 @@ pub struct Bindings {
     prefix: String,
     topics: BTreeMap<String, Binding>,
     fifo_only: BTreeSet<String>,
+    fair_topics: BTreeMap<String, Tenant>,
+    fair_tasks: BTreeMap<String, Tenant>,
 }
 
 impl Bindings {
@@ -182,6 +208,34 @@ impl Bindings {
     pub fn fifo_service(mut self, service: impl Into<String>) -> Self {
         self.fifo_only.insert(service.into());
         self
+    }
+
+    /// Makes the queues behind `topic`, a [`Kind::Standard`] one, fair between the tenants of its
+    /// events.
+    #[must_use]
+    pub fn fair_topic(mut self, topic: impl Into<String>, tenant: Tenant) -> Self {
+        self.fair_topics.insert(topic.into(), tenant);
+        self
+    }
+
+    /// Makes the standard queue of `service` fair between the tenants of the tasks that are sent to
+    /// it.
+    #[must_use]
+    pub fn fair_tasks(mut self, service: impl Into<String>, tenant: Tenant) -> Self {
+        self.fair_tasks.insert(service.into(), tenant);
+        self
+    }
+
+    /// What the tenant of a topic's events is; none unless it is fair.
+    #[must_use]
+    pub fn topic_tenant(&self, topic: &str) -> Option<&Tenant> {
+        self.fair_topics.get(topic)
+    }
+
+    /// What the tenant of a service's tasks is; none unless they are fair.
+    #[must_use]
+    pub fn task_tenant(&self, service: &str) -> Option<&Tenant> {
+        self.fair_tasks.get(service)
     }
 
     /// What carries `topic`.
@@ -245,9 +299,21 @@ impl Bindings {
         format!("{}idempotency", self.prefix)
     }
 
+    /// The name of the S3 bucket that keeps payloads which are too large for a message, in this account
+    /// and Region, as names of buckets are the world's: `shop-payloads-123456789012-eu-central-1`.
+    #[must_use]
+    pub fn payloads_bucket_name(&self, account: &str, region: &str) -> String {
+        format!("{}payloads-{account}-{region}", self.prefix)
+    }
+
     /// What begins all names, without the hyphen.
     pub(crate) fn system(&self) -> &str {
         self.prefix.strip_suffix('-').unwrap_or(&self.prefix)
+    }
+
+    /// The topics and the services whose queues are to be fair.
+    pub(crate) fn fair(&self) -> (impl Iterator<Item = &String>, impl Iterator<Item = &String>) {
+        (self.fair_topics.keys(), self.fair_tasks.keys())
     }
 
     pub(crate) fn declared(&self) -> &BTreeMap<String, Binding> {

@@ -39,6 +39,9 @@
 //! service has a relay, invoke that, and only the relay may publish (unless the function
 //! [drains the outbox](Function::drains_outbox) itself). What else it does, [`Function`] says.
 //!
+//! With [a claim check](Deployment::claim_check) consumers may fetch payloads, and who publishes may store
+//! them.
+//!
 //! # Limits
 //! Lambda ends a batch at 6 MB by itself, so that no setting can be wrong about it. How many attributes a
 //! message has is limited where an event type is defined: its tag and at most 4 fields to filter by.
@@ -50,6 +53,7 @@ mod function;
 mod functions;
 mod limits;
 mod lint;
+mod payloads;
 mod queue;
 mod rights;
 mod template;
@@ -75,6 +79,7 @@ pub struct Deployment {
     queues: BTreeMap<String, QueueSettings>,
     environment: BTreeMap<String, String>,
     encrypted: bool,
+    payload_days: Option<u32>,
 }
 
 /// How a template refers to code.
@@ -96,6 +101,7 @@ impl Deployment {
             queues: BTreeMap::new(),
             environment: BTreeMap::new(),
             encrypted: false,
+            payload_days: None,
         }
     }
 
@@ -150,6 +156,19 @@ impl Deployment {
         Deployment { encrypted: true, ..self }
     }
 
+    /// Payloads that are too large for a message are kept in a private, encrypted bucket, called as
+    /// [`Bindings::payloads_bucket_name`](crate::Bindings::payloads_bucket_name) says, for so many days: not
+    /// fewer than a message can be in a queue or stream and then in a dead-letter queue, which is 4 + 14 with
+    /// the queues' defaults. Functions that consume may fetch payloads, those that publish store them. A bucket
+    /// that is not empty keeps its stack from being deleted.
+    ///
+    /// Roles that are not of this template, such as workers', need `s3:GetObject` or `s3:PutObject` on the
+    /// bucket's objects.
+    #[must_use]
+    pub fn claim_check(self, days: u32) -> Self {
+        Deployment { payload_days: Some(days), ..self }
+    }
+
     /// A template with functions whose code is on S3.
     ///
     /// Its parameters: `CodeBucket`, `CodePrefix` and `CodeSuffix` (a function's code is at
@@ -191,6 +210,7 @@ impl Deployment {
         let plan = self.topology.plan()?;
         let mut parts = Parts::default();
         self.carriers(&mut parts, &plan);
+        self.payloads(&mut parts);
         self.functions(&mut parts, packaging);
         self.alarms(&mut parts, &plan);
         Ok(parts)

@@ -31,7 +31,7 @@ pub mod deploy;
 mod plan;
 mod topology;
 
-pub use bindings::{Binding, Bindings, Kind, Kinesis};
+pub use bindings::{Binding, Bindings, Kind, Kinesis, Tenant};
 pub use plan::{
     Plan, PlannedDeadLetterQueue, PlannedQueue, PlannedReader, PlannedStream, PlannedSubscription,
     PlannedTopic,

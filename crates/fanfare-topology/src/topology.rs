@@ -6,7 +6,7 @@ use fanfare_core::{HandledType, Router, tag};
 
 use crate::{
     Binding, Bindings, Kind, Plan, PlannedDeadLetterQueue, PlannedQueue, PlannedReader,
-    PlannedStream, PlannedSubscription, PlannedTopic,
+    PlannedStream, PlannedSubscription, PlannedTopic, Tenant,
 };
 
 /// Most value combinations in an SNS filter policy; ours has one key, so it is the number of
@@ -83,6 +83,24 @@ pub enum TopologyError {
         /// How many event types it handles.
         count: usize,
     },
+    /// A topic is to be fair that is none, or that has no standard queues behind it.
+    #[error(
+        "topic `{topic}` cannot be fair, it is {found}: fair queues are standard ones, declare it as Kind::Standard, or leave .fair_topic(\"{topic}\", …) out"
+    )]
+    UnfairTopic {
+        /// The topic.
+        topic: String,
+        /// What it is instead.
+        found: &'static str,
+    },
+    /// The tasks of a service are to be fair that has no standard queue.
+    #[error(
+        "the tasks of `{service}` cannot be fair, it has no standard queue: have it handle events of a Kind::Standard topic, or leave .fair_tasks(\"{service}\", …) out"
+    )]
+    UnfairTasks {
+        /// The service.
+        service: String,
+    },
 }
 
 impl Topology {
@@ -96,6 +114,21 @@ impl Topology {
     #[must_use]
     pub fn topic(self, topic: impl Into<String>, binding: impl Into<Binding>) -> Self {
         Topology { bindings: self.bindings.topic(topic, binding), ..self }
+    }
+
+    /// Makes the queues behind `topic`, a [`Kind::Standard`] one, fair between the tenants of its
+    /// events. Where the tenant is a field, each event type of the topic should declare that as one to
+    /// filter by: a topology does not see the publishers' types.
+    #[must_use]
+    pub fn fair_topic(self, topic: impl Into<String>, tenant: Tenant) -> Self {
+        Topology { bindings: self.bindings.fair_topic(topic, tenant), ..self }
+    }
+
+    /// Makes the standard queue of `service` fair between the tenants of the tasks that are sent to
+    /// it.
+    #[must_use]
+    pub fn fair_tasks(self, service: impl Into<String>, tenant: Tenant) -> Self {
+        Topology { bindings: self.bindings.fair_tasks(service, tenant), ..self }
     }
 
     /// Declares a service by its router: its name, and the events that it wants. Two routers of
@@ -164,6 +197,7 @@ impl Topology {
     /// # Errors
     /// [`TopologyError`], the first that is found.
     pub fn plan(&self) -> Result<Plan, TopologyError> {
+        self.check_fairness()?;
         let (mut topics, mut streams) = (Vec::new(), Vec::new());
         for (topic, &binding) in self.bindings.declared() {
             let (topic, name) = (topic.clone(), self.bindings.topic_name(topic));
@@ -207,6 +241,26 @@ impl Topology {
             }
         }
         Ok(Plan { topics, streams, queues, dead_letter_queues, subscriptions, readers })
+    }
+
+    /// Whether what is to be fair can be.
+    fn check_fairness(&self) -> Result<(), TopologyError> {
+        let (mut topics, mut services) = self.bindings.fair();
+        let unfair = topics.find_map(|topic| {
+            let found = match self.bindings.declared().get(topic) {
+                Some(Binding::Sns(Kind::Standard)) => return None,
+                Some(Binding::Sns(Kind::Fifo)) => "a FIFO topic",
+                Some(Binding::Kinesis(_)) => "a stream",
+                None => "not declared",
+            };
+            Some(TopologyError::UnfairTopic { topic: topic.clone(), found })
+        });
+        let unfair = unfair.or_else(|| {
+            let service =
+                services.find(|service| !self.kinds(service).contains(&Kind::Standard))?;
+            Some(TopologyError::UnfairTasks { service: service.clone() })
+        });
+        unfair.map_or(Ok(()), Err)
     }
 
     /// What `service` wants, by topic.

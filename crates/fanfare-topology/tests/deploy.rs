@@ -4,6 +4,7 @@
 mod deploy {
     mod encrypted;
     mod findings;
+    mod payloads;
     mod resources;
     mod rights;
     mod system;

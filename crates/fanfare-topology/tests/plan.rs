@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use fanfare_core::{Delivery, Event, EventType, HandlerError, Router};
-use fanfare_topology::{Binding, Bindings, Kind, Kinesis, Topology, TopologyError};
+use fanfare_topology::{Binding, Bindings, Kind, Kinesis, Tenant, Topology, TopologyError};
 
 macro_rules! event {
     ($name:ident, $tag:literal, $topic:literal) => {
@@ -222,6 +222,34 @@ fn the_topics_and_names_of_services_that_read_streams_are_checked_too() {
     let long: Router = Router::new("x".repeat(72)).on(on::<OrderPlaced>);
     let error = Topology::new("shop").topic("orders", Kinesis::on_demand()).service(&long);
     assert!(matches!(error.plan(), Err(TopologyError::BadName { .. })));
+}
+
+#[test]
+fn a_fair_topic_and_fair_tasks_have_a_tenant_and_all_others_none() {
+    let topology =
+        shop().fair_topic("orders", Tenant::field("customer")).fair_tasks("delivery", Tenant::Key);
+    assert!(topology.plan().is_ok());
+    let bindings = topology.bindings();
+    assert_eq!(bindings.topic_tenant("orders"), Some(&Tenant::Field("customer".into())));
+    assert_eq!(bindings.task_tenant("delivery"), Some(&Tenant::Key));
+    assert_eq!((bindings.topic_tenant("payments"), bindings.task_tenant("books")), (None, None));
+}
+
+#[test]
+fn only_what_is_standard_can_be_fair() {
+    let topic = |topology: Topology, topic: &str| topology.fair_topic(topic, Tenant::Key).plan();
+    let text = |plan: Result<_, TopologyError>| plan.map(|_| ()).unwrap_err().to_string();
+    assert_eq!(
+        text(topic(shop(), "payments")),
+        "topic `payments` cannot be fair, it is a FIFO topic: fair queues are standard ones, declare it as Kind::Standard, or leave .fair_topic(\"payments\", …) out"
+    );
+    assert!(text(topic(mixed(Kind::Standard), "orders")).contains("it is a stream"));
+    assert!(text(topic(shop(), "unheard-of")).contains("it is not declared"));
+    // Only a FIFO queue, no queue at all, no service.
+    for service in ["books", "silent", "unheard-of"] {
+        let error = shop().fair_tasks(service, Tenant::Key).plan().unwrap_err();
+        assert_eq!(error, TopologyError::UnfairTasks { service: service.into() });
+    }
 }
 
 #[test]

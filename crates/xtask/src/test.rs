@@ -21,6 +21,9 @@ const POSTGRES_VARIABLE: &str = "DATABASE_URL";
 /// Where they look for DynamoDB.
 const DYNAMODB_VARIABLE: &str = "FANFARE_DYNAMODB_URL";
 
+/// Where they look for a Python that has other clients' packages.
+const PYTHON_VARIABLE: &str = "FANFARE_PYTHON";
+
 /// Where tests that need a server of their own, to crash it, find this program.
 const XTASK_VARIABLE: &str = "FANFARE_XTASK";
 
@@ -50,15 +53,23 @@ pub(crate) fn run(filter: &[String]) -> Result<bool> {
         let localstack = steps.record("LocalStack", localstack().map(with_no_tests));
         process::check_interrupted()?;
         let url = localstack.as_ref().map(|localstack| &*localstack.url);
-        rust(&mut steps, filter, url)?;
+        let python = python::environment(&root()).map(with_no_tests);
+        let python = steps.record("Python environment", python);
+        process::check_interrupted()?;
+        rust(&mut steps, filter, url, python.as_deref())?;
         if filter.is_empty() {
-            clients(&mut steps, url)?;
+            clients(&mut steps, url, python.as_deref())?;
         }
     }
     Ok(steps.finish(true))
 }
 
-fn rust(steps: &mut Steps, filter: &[String], localstack: Option<&str>) -> Result<()> {
+fn rust(
+    steps: &mut Steps,
+    filter: &[String],
+    localstack: Option<&str>,
+    python: Option<&Path>,
+) -> Result<()> {
     // Ended with the Rust tests, which alone need them.
     let postgres = steps.record("PostgreSQL", postgres().map(with_no_tests));
     process::check_interrupted()?;
@@ -74,7 +85,8 @@ fn rust(steps: &mut Steps, filter: &[String], localstack: Option<&str>) -> Resul
             .envs(std::env::current_exe().map(|program| (XTASK_VARIABLE, program)))
             .envs(localstack.map(|url| (LOCALSTACK_VARIABLE, url)))
             .envs(postgres.as_ref().map(|postgres| (POSTGRES_VARIABLE, &postgres.url)))
-            .envs(dynamodb.as_ref().map(|dynamodb| (DYNAMODB_VARIABLE, &dynamodb.url)));
+            .envs(dynamodb.as_ref().map(|dynamodb| (DYNAMODB_VARIABLE, &dynamodb.url)))
+            .envs(python.map(|python| (PYTHON_VARIABLE, python)));
         if std::env::var_os(THREADS.0).is_none() {
             command.env(THREADS.0, THREADS.1);
         }
@@ -83,18 +95,14 @@ fn rust(steps: &mut Steps, filter: &[String], localstack: Option<&str>) -> Resul
     Ok(())
 }
 
-fn clients(steps: &mut Steps, localstack: Option<&str>) -> Result<()> {
+fn clients(steps: &mut Steps, localstack: Option<&str>, python: Option<&Path>) -> Result<()> {
     let root = root();
-    if !root.join(CLIENT_CHECK).exists() {
-        return Ok(());
-    }
-    let python = python::environment(&root).map(with_no_tests);
-    let Some(python) = steps.record("Python environment", python) else { return Ok(()) };
-    let mut lint = Command::new(&python);
+    let Some(python) = python.filter(|_| root.join(CLIENT_CHECK).exists()) else { return Ok(()) };
+    let mut lint = Command::new(python);
     lint.arg(python.with_file_name("cfn-lint")).arg(TEMPLATES).current_dir(&root);
     steps.run("cfn-lint", &mut lint, |_| Tally::default())?;
     let check = |steps: &mut Steps, on: &str, url: &str| {
-        let mut command = Command::new(&python);
+        let mut command = Command::new(python);
         command.arg(CLIENT_CHECK).arg(url).current_dir(&root);
         steps.run(&format!("boto3 on {on}"), &mut command, Tally::of_client)
     };
@@ -106,7 +114,7 @@ fn clients(steps: &mut Steps, localstack: Option<&str>) -> Result<()> {
     if let Some(url) = localstack {
         check(steps, "LocalStack", url)?;
     }
-    executor(steps, &python, localstack)
+    executor(steps, python, localstack)
 }
 
 /// The tests of the package that runs LocalStack's functions without Docker.

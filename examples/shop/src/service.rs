@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use fanfare::{
-    Backoff, Consumer,
+    Consumer, Retry,
     sql::{Outbox, SqlInbox},
 };
 
@@ -64,7 +64,7 @@ impl<D: Sql> Service<D> {
             _ => recommendation::router::<D::Connection>(),
         };
         let second = Duration::from_secs(1);
-        Consumer::from(router).inbox(self.inbox()).retry(Backoff::new(second, second * 10))
+        Consumer::from(router).inbox(self.inbox()).retry(Retry::exponential(second, second * 10))
     }
 
     /// What waits in its outbox: a line, and one for each shard.

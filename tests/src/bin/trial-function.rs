@@ -4,7 +4,7 @@
 use std::{env, fs, path::PathBuf, time::Duration};
 
 use fanfare::{
-    Backoff,
+    Retry,
     aws::Aws,
     lambda::{self, Error},
     sql::{Database, SqlInbox},
@@ -30,7 +30,7 @@ async fn main() -> Result<(), Error> {
         let queue = aws.queue(&Bindings::new(&env::var("STAGE")?), "carrier", kind);
         let inbox = SqlInbox::new(&Database::postgres(pool.clone()));
         let consumer = router().with_state(Tries { pool, release });
-        let retry = Backoff::new(Duration::from_secs(1), Duration::from_secs(2));
+        let retry = Retry::exponential(Duration::from_secs(1), Duration::from_secs(2));
         let function = lambda::any(consumer.inbox(inbox).retry(retry));
         Ok(function.dead_letters(queue.clone()).redelivery(queue))
     });

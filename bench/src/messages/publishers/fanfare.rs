@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::fanfare::aws::{Aws, AwsPublisher};
+use ::fanfare::aws::{Aws, AwsPublisher, BufferedPublisher};
 use ::fanfare::{Message, Publisher};
 use anyhow::Result;
 use futures_util::future::BoxFuture;
@@ -20,6 +20,19 @@ pub(crate) const DIRECT: Entry = Entry {
         Box::pin(async move {
             let aws = Aws::new(&config, ACCOUNT)?;
             Ok(Arc::new(Fanfare(AwsPublisher::new(aws, bindings()))) as _)
+        })
+    },
+};
+
+pub(crate) const BUFFERED: Entry = Entry {
+    name: "fanfare, buffered",
+    notes: "`BufferedPublisher` over it, with its defaults, which fills batches across its callers.",
+    callers: 40,
+    call: 1,
+    set_up: |config| {
+        Box::pin(async move {
+            let publisher = AwsPublisher::new(Aws::new(&config, ACCOUNT)?, bindings());
+            Ok(Arc::new(Fanfare(BufferedPublisher::new(publisher))) as _)
         })
     },
 };

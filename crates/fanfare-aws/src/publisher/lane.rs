@@ -11,10 +11,7 @@ use fanfare_core::{Message, PublishError};
 use futures_util::{StreamExt, stream};
 
 use super::{BACKOFF, Outcome, REQUESTS_AT_ONCE, left::Left, target::Target};
-use crate::{
-    failure::Failure,
-    limits::{self, BATCH_ENTRIES},
-};
+use crate::{failure::Failure, limits::BATCH_ENTRIES};
 
 pub(super) struct Lane<'a> {
     target: Target<'a>,
@@ -33,11 +30,8 @@ impl<'a> Lane<'a> {
         self.refuse_unfit();
         while !self.left.is_empty() {
             let round = self.take_round();
-            let batches = into_batches(
-                round,
-                |left| limits::size(&self.batch[left.index]),
-                self.target.bytes(),
-            );
+            let batches =
+                into_batches(round, |left| self.batch[left.index].size(), self.target.bytes());
             let sends = batches.into_iter().map(|entries| async {
                 let messages: Vec<_> = entries.iter().map(|left| &self.batch[left.index]).collect();
                 let results = self.target.send(&messages).await;
@@ -68,7 +62,7 @@ impl<'a> Lane<'a> {
         for left in std::mem::take(&mut self.left) {
             if self.is_blocked(left.index) {
                 self.done.push((left.index, Err(PublishError::Blocked)));
-            } else if let Err(error) = limits::check(&self.batch[left.index], self.target.bytes()) {
+            } else if let Err(error) = self.target.check(&self.batch[left.index]) {
                 self.done.push((left.index, Err(error)));
             } else {
                 self.left.push_back(left);

@@ -9,7 +9,7 @@ mod batch;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use aws_sdk_kinesis::types::Record;
-use fanfare_core::{Checkpoint, Disposition, Lease, Outcome};
+use fanfare_core::{Cancellation, Checkpoint, Disposition, Lease, Outcome};
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
@@ -88,6 +88,16 @@ struct Shard {
     batches: JoinSet<()>,
     /// How many events are in batches.
     running: usize,
+    /// Of all its deliveries.
+    cancellation: Cancellation,
+}
+
+/// It is dropped when its lease is lost, and its handlers with it; what those have begun beside
+/// themselves hears of it, too.
+impl Drop for Shard {
+    fn drop(&mut self) {
+        self.cancellation.cancel();
+    }
 }
 
 impl Shard {
@@ -114,6 +124,7 @@ impl Shard {
             closed: None,
             batches: JoinSet::new(),
             running: 0,
+            cancellation: Cancellation::default(),
             host,
             held,
         }
@@ -198,6 +209,7 @@ impl Shard {
 
     /// Moves what was read into the window, as far as there is room.
     fn fill(&mut self) {
+        let mut consumed = 0;
         while self.window.room().is_some()
             && let Some(record) = self.read.pop_front()
         {
@@ -206,7 +218,9 @@ impl Shard {
             if let Some(source) = &mut self.source {
                 source.opened(events);
             }
+            consumed += events;
         }
+        self.host.consumer.channel().consumed(consumed);
     }
 
     /// Takes what was fetched; an error if nothing can be had of the shard.
@@ -272,6 +286,7 @@ impl Shard {
             held: self.held.clone(),
             letters: Arc::clone(&self.letters),
             begun,
+            cancellation: self.cancellation.clone(),
             slots,
             outcomes: outcomes.clone(),
         };
@@ -283,7 +298,7 @@ impl Shard {
         let end = match (outcome, outcome.disposition()) {
             (_, Disposition::Acknowledge) => End::Done,
             (Outcome::Failed { .. }, Disposition::GiveBack { after }) => End::Failed(at(after)),
-            (Outcome::Released, _) => End::Untried(None),
+            (Outcome::Released, _) | (_, Disposition::Leave) => End::Untried(None),
             (_, Disposition::GiveBack { after }) => End::Untried(Some(at(after))),
         };
         self.running -= 1;

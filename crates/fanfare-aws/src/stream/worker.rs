@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use fanfare_core::{Checkpoint, Consumer, ConsumerError, LeaseError, LeaseStore};
+use fanfare_core::{
+    Checkpoint, Consumer, ConsumerError, LeaseError, LeaseStore, telemetry::AWS_KINESIS,
+};
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -39,9 +41,8 @@ const UNIT_SLOTS: u32 = 25;
 ///   10,000 events or 16 MiB that a shard may be ahead of its oldest event that is not done, and in
 ///   what is above it nothing is left out. An inbox or an idempotency store keeps effects from
 ///   doubling.
-/// - **Poison.** An event that was tried as often as
-///   [`Consumer::max_attempts`](fanfare_core::Consumer::max_attempts) says, or that is rejected or
-///   cannot be decoded, goes to the service's standard dead-letter queue, with its reason, shard and
+/// - **Poison.** An event that was tried as often as its [`Retry`](fanfare_core::Retry) says, or that
+///   is rejected or cannot be decoded, goes to the service's standard dead-letter queue, with its reason, shard and
 ///   sequence number; then its key goes on. Attempts are counted by the worker that has the shard:
 ///   after a takeover they begin anew. What SQS does not take (more than 1 MiB, other than text) goes
 ///   as base64, or as a small JSON that says where in the stream it is.
@@ -264,6 +265,7 @@ impl StreamWorker {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), StreamWorkerError> {
         let consumer = consumer.into().unfiltered();
+        let consumer = consumer.receives_from(AWS_KINESIS, self.stream.name());
         consumer.check()?;
         let mut settings = Settings::new(match self.start {
             StartAt::Oldest => Checkpoint::Oldest,

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName as System};
-use fanfare_core::{Attribute, Attributes, Backoff, Metadata, RawDelivery};
+use fanfare_core::{
+    Attribute, Attributes, Backoff, Metadata, RawDelivery, telemetry::OperationType,
+};
 use jiff::Timestamp;
 
 use crate::{Queue, failure::Failure};
@@ -26,7 +28,7 @@ pub(super) async fn receive(
     wait: Duration,
     visibility: Duration,
 ) -> Result<Vec<Received>, Failure> {
-    let answer = queue
+    let request = queue
         .aws
         .polling()
         .receive_message()
@@ -37,12 +39,22 @@ pub(super) async fn receive(
         .message_attribute_names("All")
         .message_system_attribute_names(System::ApproximateReceiveCount)
         .message_system_attribute_names(System::SentTimestamp)
-        .message_system_attribute_names(System::MessageGroupId)
-        .send()
-        .await
-        .map_err(|error| Failure::of(&error))?;
-    let messages = answer.messages.unwrap_or_default();
-    Ok(messages.into_iter().map(|message| received(message, queue.is_fifo())).collect())
+        .message_system_attribute_names(System::MessageGroupId);
+    let operation = queue.channel.begin(OperationType::Receive, "receive");
+    let answer = operation.run(request.send()).await.map_err(|error| Failure::of(&error));
+    let messages = answer.map(|answer| answer.messages.unwrap_or_default());
+    let error = messages.as_ref().err().map(|failure| &*failure.code);
+    operation.end(messages.as_ref().map_or(0, Vec::len), error);
+    let messages = messages?;
+    queue.channel.consumed(messages.len());
+    let ordered = queue.is_fifo();
+    let mut received: Vec<Received> =
+        messages.into_iter().map(|message| received(message, ordered)).collect();
+    if ordered {
+        // The messages of a group stand together.
+        received.sort_by(|a, b| a.delivery.metadata.group.cmp(&b.delivery.metadata.group));
+    }
+    Ok(received)
 }
 
 /// Rounded up, as SQS takes whole seconds.

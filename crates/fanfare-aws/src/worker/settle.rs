@@ -1,33 +1,28 @@
 //! Settling in batches: deletes, and visibility changes for what is given back.
 //!
-//! Every message that a worker holds is a [`Held`]. Whatever happens to it, it is settled once:
-//! by its outcome, or, if it is dropped without one, by being given back at once.
+//! Full batches are sent at once, by whoever has them. What is left over goes to the settler, which
+//! waits a moment for others that share its request.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use aws_sdk_sqs::types::{
-    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
-};
-use aws_smithy_types::error::operation::BuildError;
-use fanfare_core::{Backoff, Disposition, GivenBack, Redelivery};
-use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc},
-    task::{JoinHandle, JoinSet},
-    time::Instant,
-};
+use fanfare_core::{Backoff, Disposition};
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
 
-use super::receive::{Received, whole_seconds};
+use super::{
+    host::Host,
+    leases::Key,
+    receive::whole_seconds,
+    requests::{Failures, change_visibility, delete},
+};
 use crate::{
     Queue,
     failure::{Class, Failure},
     limits::{BATCH_ENTRIES, VISIBILITY_SECONDS},
 };
 
-/// How long a settlement waits for others to share its request.
-const LINGER: Duration = Duration::from_millis(10);
+/// How long a settlement waits for others to share its request, at most; and in parts of a lease.
+const LINGER: (Duration, u32) = (Duration::from_millis(10), 100);
 
 /// Tries per settlement; then it is left to the visibility time-out, and the message comes again.
 const ATTEMPTS: u32 = 5;
@@ -36,112 +31,52 @@ const ATTEMPTS: u32 = 5;
 /// answers nothing.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The longest that a Lambda function runs, and a little for the way there.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-const HELD: Duration = Duration::from_secs(16 * 60);
-
 /// Between the tries.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 
-/// What is to be done about one message. It keeps its slot, so that what waits to be settled
-/// counts as held and receiving slows down when settling does.
-struct Settlement {
-    receipt: String,
-    received_at: Instant,
-    disposition: Disposition,
-    _slot: OwnedSemaphorePermit,
+/// What is to be done about one message.
+#[derive(Debug)]
+pub(super) struct Settlement {
+    pub(super) key: Key,
+    pub(super) receipt: String,
+    pub(super) received_at: Instant,
+    /// From then on the message may be another's.
+    pub(super) deadline: Instant,
+    pub(super) disposition: Disposition,
 }
 
-/// A message that is held.
-pub(super) struct Held {
-    // Taken when it is settled.
-    settlement: Option<Settlement>,
-    // Unbounded, but each entry has a slot, of which there are `concurrency`.
-    queue: mpsc::UnboundedSender<Settlement>,
-}
+/// Settlements on their way to the settler. Unbounded, but each is of a message that is held.
+pub(super) type Incoming = mpsc::UnboundedReceiver<Vec<Settlement>>;
 
-impl Held {
-    pub(super) fn settle(mut self, disposition: Disposition) {
-        if let Some(settlement) = self.settlement.take() {
-            self.send(Settlement { disposition, ..settlement });
-        }
-    }
-
-    fn send(&self, settlement: Settlement) {
-        // Without a settler the visibility time-out gives it back.
-        drop(self.queue.send(settlement));
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if let Some(settlement) = self.settlement.take() {
-            self.send(settlement);
-        }
-    }
-}
-
-/// The task that settles.
-pub(super) struct Settler {
-    queue: mpsc::UnboundedSender<Settlement>,
-    task: JoinHandle<()>,
-}
-
-impl Settler {
-    pub(super) fn start(queue: Queue) -> Self {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        Settler { queue: sender, task: tokio::spawn(settle_all(queue, receiver)) }
-    }
-
-    /// Holds what was received, a slot for each; slots that are left over are freed.
-    pub(super) fn hold(
-        &self,
-        received: Vec<Received>,
-        slots: Vec<OwnedSemaphorePermit>,
-    ) -> Vec<(Received, Held)> {
-        let received_at = Instant::now();
-        let hold = |(received, slot): (Received, _)| {
-            let settlement = Settlement {
-                receipt: received.receipt.clone(),
-                received_at,
-                disposition: Disposition::GiveBack { after: Duration::ZERO },
-                _slot: slot,
-            };
-            (received, Held { settlement: Some(settlement), queue: self.queue.clone() })
-        };
-        received.into_iter().zip(slots).map(hold).collect()
-    }
-
-    /// Settles what is left and ends. Everything held must have been settled or dropped.
-    pub(super) async fn finish(self) {
-        drop(self.queue);
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "settling ended early: what was held comes again");
-        }
-    }
-}
-
-async fn settle_all(queue: Queue, mut incoming: mpsc::UnboundedReceiver<Settlement>) {
+/// Settles what comes, until it is told that nothing more will be held, and nothing is.
+pub(super) async fn settle_all(
+    host: Arc<Host>,
+    mut incoming: Incoming,
+    closing: CancellationToken,
+) {
+    let linger = LINGER.0.min(host.visibility / LINGER.1);
     let mut waiting = Waiting::default();
-    let mut requests = JoinSet::new();
     loop {
-        let linger = waiting.since.map(|since| since + LINGER);
+        let closes = closing.is_cancelled();
+        if closes || host.is_quiet() {
+            waiting.flush(&host, 1);
+        }
+        let due = waiting.since.map(|since| since + linger);
         tokio::select! {
             biased;
-            settlement = incoming.recv() => match settlement {
-                Some(settlement) => waiting.push(settlement),
-                None => break,
+            settlements = incoming.recv() => match settlements {
+                Some(settlements) => waiting.add(settlements),
+                None => return,
             },
-            () = until(linger) => waiting.flush(&queue, &mut requests, 1),
-            Some(_) = requests.join_next() => {}
+            () = until(due) => waiting.flush(&host, 1),
+            () = host.leases.emptied(), if closes => return,
+            () = closing.cancelled(), if !closes => {}
         }
-        waiting.flush(&queue, &mut requests, BATCH_ENTRIES);
+        waiting.flush(&host, BATCH_ENTRIES);
     }
-    waiting.flush(&queue, &mut requests, 1);
-    while requests.join_next().await.is_some() {}
 }
 
-async fn until(deadline: Option<Instant>) {
+pub(super) async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
@@ -157,20 +92,22 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn push(&mut self, settlement: Settlement) {
+    fn add(&mut self, settlements: Vec<Settlement>) {
         self.since.get_or_insert_with(Instant::now);
-        match settlement.disposition {
-            Disposition::Acknowledge => self.deletes.push_back(settlement),
-            Disposition::GiveBack { .. } => self.changes.push_back(settlement),
+        for settlement in settlements {
+            match settlement.disposition {
+                Disposition::Acknowledge => self.deletes.push_back(settlement),
+                _ => self.changes.push_back(settlement),
+            }
         }
     }
 
     /// Starts a request for every full batch, where full is at least `enough`.
-    fn flush(&mut self, queue: &Queue, requests: &mut JoinSet<()>, enough: usize) {
+    fn flush(&mut self, host: &Arc<Host>, enough: usize) {
         for waiting in [&mut self.deletes, &mut self.changes] {
-            while waiting.len() >= enough.max(1) {
+            while waiting.len() >= enough {
                 let batch = waiting.drain(..waiting.len().min(BATCH_ENTRIES)).collect();
-                requests.spawn(settle(queue.clone(), batch));
+                tokio::spawn(settle(Arc::clone(host), batch));
             }
         }
         if self.deletes.is_empty() && self.changes.is_empty() {
@@ -179,11 +116,16 @@ impl Waiting {
     }
 }
 
-/// Settles one batch of one kind, trying again only what failed.
-async fn settle(queue: Queue, mut batch: Vec<Settlement>) {
+/// Settles one batch of one kind, trying again only what failed, as long as it is ours.
+pub(super) async fn settle(host: Arc<Host>, mut batch: Vec<Settlement>) {
+    let held = Held { host: &host, keys: batch.iter().map(|settlement| settlement.key).collect() };
+    let queue = &host.queue;
     let give_up = Instant::now() + PATIENCE;
     for attempt in 1..=ATTEMPTS {
-        let failures = match request(&queue, &batch).await {
+        let now = Instant::now();
+        batch.retain(|settlement| now < settlement.deadline);
+        let failures = match request(queue, &batch).await {
+            Ok(failures) if failures.is_empty() => return drop(held),
             Ok(failures) => failures,
             Err(failure) => (0..batch.len()).map(|index| (index, failure.clone())).collect(),
         };
@@ -211,71 +153,27 @@ async fn settle(queue: Queue, mut batch: Vec<Settlement>) {
     }
 }
 
-/// Failures by their index in the batch.
-type Failures = HashMap<usize, Failure>;
+/// Messages that are held no longer when this is dropped.
+struct Held<'a> {
+    host: &'a Host,
+    keys: Vec<Key>,
+}
 
-async fn request(queue: &Queue, batch: &[Settlement]) -> Result<Failures, Failure> {
-    match batch.first().map(|settlement| settlement.disposition) {
-        None => Ok(Failures::new()),
-        Some(Disposition::Acknowledge) => delete(queue, batch).await,
-        Some(Disposition::GiveBack { .. }) => {
-            let changes = batch.iter().map(|given| (given.receipt.as_str(), visibility(given)));
-            change_visibility(queue, changes).await
-        }
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.host.settled(std::mem::take(&mut self.keys));
     }
 }
 
-async fn delete(queue: &Queue, batch: &[Settlement]) -> Result<Failures, Failure> {
-    let entry = |(index, settlement): (usize, &Settlement)| {
-        DeleteMessageBatchRequestEntry::builder()
-            .id(index.to_string())
-            .receipt_handle(&settlement.receipt)
-            .build()
-    };
-    let entries: Result<_, BuildError> = batch.iter().enumerate().map(entry).collect();
-    let request = queue.aws.sqs().delete_message_batch().queue_url(&queue.url);
-    let answer = request.set_entries(Some(entries.map_err(unbuildable)?)).send().await;
-    Ok(failures(answer.map_err(|error| Failure::of(&error))?.failed()))
-}
-
-/// Changes up to 10 messages, by receipt and seconds.
-async fn change_visibility<'a>(
-    queue: &Queue,
-    changes: impl Iterator<Item = (&'a str, i32)>,
-) -> Result<Failures, Failure> {
-    let entry = |(index, (receipt, seconds)): (usize, (&str, i32))| {
-        ChangeMessageVisibilityBatchRequestEntry::builder()
-            .id(index.to_string())
-            .receipt_handle(receipt)
-            .visibility_timeout(seconds)
-            .build()
-    };
-    let entries: Result<_, BuildError> = changes.enumerate().map(entry).collect();
-    let request = queue.aws.sqs().change_message_visibility_batch().queue_url(&queue.url);
-    let answer = request.set_entries(Some(entries.map_err(unbuildable)?)).send().await;
-    Ok(failures(answer.map_err(|error| Failure::of(&error))?.failed()))
-}
-
-/// For hosts that know only the receipts, as Lambda receives for them; the receive was at most
-/// 16 minutes ago.
-impl Redelivery for Queue {
-    async fn give_back(&self, messages: Vec<GivenBack>) {
-        let most = Duration::from_secs(VISIBILITY_SECONDS).saturating_sub(HELD);
-        for batch in messages.chunks(BATCH_ENTRIES) {
-            let changes = batch
-                .iter()
-                .map(|given| (given.receipt.as_str(), whole_seconds(given.after.min(most))));
-            let failures = match change_visibility(self, changes).await {
-                Ok(failures) => failures.into_values().collect(),
-                Err(failure) => vec![failure],
-            };
-            for failure in failures {
-                tracing::warn!(
-                    queue = %self.name,
-                    %failure,
-                    "not given back: it comes again at the visibility time-out"
-                );
-            }
+async fn request(queue: &Queue, batch: &[Settlement]) -> Result<Failures, Failure> {
+    match batch.first().map(|settlement| settlement.disposition) {
+        None | Some(Disposition::Leave) => Ok(Failures::new()),
+        Some(Disposition::Acknowledge) => {
+            delete(queue, batch.iter().map(|settlement| &*settlement.receipt)).await
+        }
+        Some(Disposition::GiveBack { .. }) => {
+            let changes = batch.iter().map(|given| (&*given.receipt, visibility(given)));
+            change_visibility(queue, changes).await
         }
     }
 }
@@ -286,16 +184,4 @@ fn visibility(settlement: &Settlement) -> i32 {
     let held = settlement.received_at.elapsed() + Duration::from_secs(1);
     let most = Duration::from_secs(VISIBILITY_SECONDS).saturating_sub(held);
     whole_seconds(after).min(whole_seconds(most))
-}
-
-fn failures(failed: &[BatchResultErrorEntry]) -> Failures {
-    let failure = |entry: &BatchResultErrorEntry| {
-        let index = entry.id().parse().ok()?;
-        Some((index, Failure::of_entry(entry.code(), entry.message(), entry.sender_fault())))
-    };
-    failed.iter().filter_map(failure).collect()
-}
-
-fn unbuildable(error: BuildError) -> Failure {
-    Failure { class: Class::Refused, code: "InvalidParameter".into(), message: error.to_string() }
 }

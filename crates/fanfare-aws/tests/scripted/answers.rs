@@ -27,6 +27,8 @@ use tokio::sync::Semaphore;
 pub(crate) enum Answer {
     /// Status, error code and body.
     Is(u16, Option<&'static str>, String),
+    /// 200 with these headers and this body.
+    With(Vec<(&'static str, String)>, Vec<u8>),
     /// The connection breaks; whether the service got the request, nobody knows.
     Broken,
 }
@@ -34,6 +36,7 @@ pub(crate) enum Answer {
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
+    pub(crate) method: String,
     pub(crate) uri: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
@@ -115,6 +118,7 @@ impl HttpConnector for Service {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let headers = request.headers().iter();
         let request = Request {
+            method: request.method().into(),
             uri: request.uri().into(),
             headers: headers.map(|(name, value)| (name.into(), value.into())).collect(),
             body: String::from_utf8(request.body().bytes().unwrap().to_vec()).unwrap(),
@@ -125,6 +129,14 @@ impl HttpConnector for Service {
             service.gate.acquire().await.unwrap().forget();
             match (service.script)(&request) {
                 Answer::Broken => Err(ConnectorError::io("the connection was reset".into())),
+                Answer::With(headers, body) => {
+                    let status = StatusCode::try_from(200).unwrap();
+                    let mut response = HttpResponse::new(status, SdkBody::from(body));
+                    for (name, value) in headers {
+                        response.headers_mut().insert(name, value);
+                    }
+                    Ok(response)
+                }
                 Answer::Is(status, code, body) => {
                     let status = StatusCode::try_from(status).unwrap();
                     let mut response = HttpResponse::new(status, SdkBody::from(body));

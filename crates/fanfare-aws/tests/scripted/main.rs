@@ -4,3 +4,4 @@
 mod answers;
 mod dynamodb;
 mod relay_function;
+mod s3;

@@ -1,9 +1,14 @@
 //! Where a worker begins, where it goes on, and how it stops.
 
-use std::time::SystemTime;
+use std::{
+    sync::{Arc, Mutex},
+    time::SystemTime,
+};
 
 use fanfare_aws::{StartAt, StreamWorkerError};
-use fanfare_core::{Checkpoint, ConsumerError, LeaseStore, Router};
+use fanfare_core::{
+    Cancellation, Checkpoint, ConsumerError, Delivery, HandlerError, LeaseStore, Router,
+};
 use fanfare_kpl::Aggregator;
 use fanfare_sim::Fault;
 use fanfare_topology::Kinesis;
@@ -182,6 +187,26 @@ async fn what_does_not_finish_in_time_is_abandoned_and_comes_again() {
     sleep(seconds(30)).await;
     working.finish().await.unwrap();
     assert_eq!(again.numbers(), [1, 2], "from the lowest that was not done on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_abandoned_handler_has_begun_beside_itself_hears_that_its_lease_is_lost() {
+    let shop = Shop::new(Kinesis::shards(1)).await;
+    shop.publish(0, &["a"]).await;
+    type Kept = Arc<Mutex<Option<Cancellation>>>;
+    async fn keep(kept: Kept, order: Delivery<OrderPlaced>) -> Result<(), HandlerError> {
+        *kept.lock().unwrap() = Some(order.cancellation);
+        std::future::pending().await
+    }
+    let kept = Kept::default();
+    let consumer = Router::new("products").on(keep).with_state(Arc::clone(&kept));
+    let working = shop.work_with(shop.worker().drain_timeout(seconds(3)), consumer);
+    until(|| kept.lock().unwrap().is_some()).await;
+    let cancellation = kept.lock().unwrap().clone().unwrap();
+    sleep(seconds(60)).await;
+    assert!(!cancellation.is_cancelled(), "the lease is kept");
+    working.finish().await.unwrap();
+    assert!(cancellation.is_cancelled());
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use fanfare_aws::Hold;
-use fanfare_core::{Backoff, Delivery, HandlerError, Router};
+use fanfare_core::{Delivery, HandlerError, Retry, Router};
 use fanfare_topology::Kinesis;
 use tokio::time::{Instant, sleep};
 
@@ -132,7 +132,7 @@ async fn a_failing_event_comes_again_later_and_later() {
         1..=5 => Act::Retry,
         _ => Act::Succeed,
     });
-    let consumer = consumer.retry(Backoff::new(seconds(4), seconds(60)));
+    let consumer = consumer.retry(Retry::exponential(seconds(4), seconds(60)));
     let working = shop.work(consumer);
     until(|| seen.len() >= 6).await;
     working.finish().await.unwrap();
@@ -161,7 +161,7 @@ async fn many_keys_with_failures_keep_their_orders_at_any_concurrency() {
             handled.note(order);
             Act::Take(Duration::from_millis(order.event.number as u64 * 7 % 50))
         });
-        let consumer = consumer.retry(Backoff::new(Duration::from_millis(100), seconds(1)));
+        let consumer = consumer.retry(Retry::exponential(Duration::from_millis(100), seconds(1)));
         let working = shop.work_with(shop.worker().concurrency(concurrency), consumer);
         until(|| done.len() >= 1_000).await;
         sleep(seconds(10)).await;

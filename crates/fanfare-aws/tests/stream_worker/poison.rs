@@ -1,6 +1,6 @@
 //! What can never be handled, and what is not for this service.
 
-use fanfare_core::{Backoff, Outcome, Policy, Reason, Router};
+use fanfare_core::{Outcome, Policy, Reason, Retry, Router};
 use fanfare_kpl::Aggregator;
 use fanfare_sim::Fault;
 use fanfare_topology::Kinesis;
@@ -18,7 +18,7 @@ async fn poison_goes_to_the_dead_letter_queue_with_its_place_and_its_neighbours_
         1 => Act::Reject,
         _ => Act::Succeed,
     });
-    let working = shop.work(consumer.max_attempts(3));
+    let working = shop.work(consumer.retry(Retry::default().max_attempts(3)));
     until(|| seen.len() >= 6).await;
     sleep(seconds(60)).await;
     working.finish().await.unwrap();
@@ -149,8 +149,8 @@ async fn attempts_begin_anew_with_a_takeover() {
     shop.publish(0, &["a"]).await;
     let seen = Seen::default();
     let consumer = || {
-        let retry = Backoff::new(seconds(10), seconds(10));
-        scripted(&seen, |_| Act::Retry).max_attempts(3).retry(retry)
+        let retry = Retry::fixed(seconds(10));
+        scripted(&seen, |_| Act::Retry).retry(retry.max_attempts(3))
     };
     let working = shop.work(consumer());
     until(|| seen.len() == 2).await;

@@ -40,7 +40,7 @@ async fn the_largest_record_counts_with_its_key() {
     assert_eq!(report.outcomes()[0], Ok(()));
     assert_eq!(
         report.outcomes()[1].as_ref().unwrap_err().to_string(),
-        "shop.orders.OrderPlaced.v1 is not sent: its size with partition key is 1048577, over the limit of 1048576 bytes"
+        "shop.orders.OrderPlaced.v1 is not sent: its size with partition key is 1048577, over the limit of 1048576 bytes: give the publisher a claim check (ClaimCheckPublisher)"
     );
 }
 

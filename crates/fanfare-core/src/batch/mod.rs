@@ -3,16 +3,18 @@
 //! Its only I/O is through ports, and all of it happens within a group's step: the next delivery
 //! of a group starts when the last is wholly done. There are two kinds of step: a delivery for a
 //! plain handler by itself (`step`), and several for handlers that run in transactions, in one
-//! unit of work (`unit`). Who comes when is decided by the schedule (`schedule`).
+//! unit of work (`unit`). Where the consumer has something to prepare with, a step of its own comes
+//! before (`prepare`). Who comes when is decided by the schedule (`schedule`).
 
+mod prepare;
 mod schedule;
 mod step;
+mod translate;
 mod unit;
 
 use std::time::Duration;
 
 use futures_util::{Stream, stream};
-use tracing::Span;
 
 use crate::{Call, Consumer, DynDeadLetters, Opened, Outcome, Policy, RawDelivery, Reason};
 use schedule::Schedule;
@@ -37,22 +39,26 @@ struct Item {
     /// Its group's place in the schedule.
     group: usize,
     delivery: RawDelivery,
+    /// What the transport brought, where that is not what is handled.
+    original: Option<Box<RawDelivery>>,
+    /// Whether it has been prepared; it is the first of its group then, and stays that.
+    prepared: bool,
+    /// Whether it is the first that is parked of its group.
+    parked: bool,
 }
 
 /// A delivery that has been looked into.
 struct Opening {
     item: Item,
     content: Content,
-    span: Span,
 }
 
 /// What was found in it.
 enum Content {
     /// An event, and who handles it.
     Call(Call),
-    /// Nothing that anybody here can handle: what to do with it, why, and the event's id if that
-    /// could be read.
-    Refused(Policy, Reason, Option<String>),
+    /// Nothing that anybody here can handle: what to do with it, and why.
+    Refused(Policy, Reason),
     /// An event for others, from a source that brings everything.
     Unrelated(Reason),
 }
@@ -75,6 +81,11 @@ impl Consumer {
     /// and the rest is [`Outcome::Released`]: because the host is asked to stop, or because what
     /// is begun now would outlive the lease on its message.
     ///
+    /// A host that loses the lease on a delivery cancels its
+    /// [`cancellation`](RawDelivery::cancellation). Then it is not begun; or, if it was, whatever
+    /// comes of it is [`Outcome::Lost`], and it is not dead-lettered. The rest of its group is not
+    /// begun either, and released.
+    ///
     /// Dropping the stream abandons the handlers that run, and rolls back the transaction that is
     /// under way; their deliveries have no outcome.
     pub fn process<'a>(
@@ -94,48 +105,32 @@ impl Consumer {
 
     /// Looks into a delivery.
     fn open(&self, item: Item) -> Opening {
-        let (content, span) = self.content(&item.delivery);
-        Opening { item, content, span }
+        let content = self.content(&item.delivery);
+        Opening { item, content }
     }
 
-    fn content(&self, delivery: &RawDelivery) -> (Content, Span) {
+    fn content(&self, delivery: &RawDelivery) -> Content {
+        let undecodable =
+            |error| Content::Refused(self.policies.undecodable, Reason::Undecodable(error));
         let opened = match Opened::open(&delivery.body) {
             Ok(opened) => opened,
-            Err(error) => {
-                let reason = Reason::Undecodable(error);
-                return (Content::Refused(self.undecodable, reason, None), Span::none());
-            }
+            Err(error) => return undecodable(error),
         };
-        let envelope = opened.envelope();
-        let decoder = self.decoder(&envelope.tag);
-        if self.unfiltered
-            && let Err(reason @ Reason::UnknownTag { handled: None, .. }) = decoder
-        {
-            return (Content::Unrelated(reason), Span::none());
-        }
-        let span = tracing::info_span!(
-            "handle",
-            consumer = &*self.name,
-            event.tag = %envelope.tag,
-            event.id = %envelope.id,
-            correlation_id = envelope.context.correlation_id.as_deref(),
-            attempt = delivery.metadata.attempt,
-            request_id = delivery.metadata.request_id.as_deref(),
-        );
-        let id = Some(envelope.id.clone());
-        let decode = match decoder {
+        let decode = match self.decoder(&opened.envelope().tag) {
             Ok(decode) => decode,
-            Err(reason) => return (Content::Refused(self.unknown_tags, reason, id), span),
+            Err(reason @ Reason::UnknownTag { handled: None, .. }) if self.unfiltered => {
+                return Content::Unrelated(reason);
+            }
+            Err(reason) => return Content::Refused(self.policies.unknown_tags, reason),
         };
-        let content = match decode(opened, delivery.metadata.clone()) {
+        match decode(opened, delivery) {
             Ok(call) if call.envelope().context.hops > MAX_HOPS => {
                 let reason = Reason::TooManyHops(call.envelope().context.hops);
-                Content::Refused(Policy::DeadLetter, reason, id)
+                Content::Refused(Policy::DeadLetter, reason)
             }
             Ok(call) => Content::Call(call),
-            Err(error) => Content::Refused(self.undecodable, Reason::Undecodable(error), id),
-        };
-        (content, span)
+            Err(error) => undecodable(error),
+        }
     }
 }
 

@@ -6,27 +6,56 @@ use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 use futures_util::FutureExt;
 use tower::ServiceExt;
 
-use super::{Content, Host};
+use super::{Content, Host, Item};
 use crate::{
-    Admission, Call, Claim, Context, DeadLetter, Envelope, HandlerError, InboxKey, Message,
-    Metadata, Outcome, PendingEvent, Policy, PublishError, RawDelivery, Reason,
-    handler_error::Verdict, into_events::DerivedIds,
+    Admission, Call, Claim, Context, DeadLetter, DynParkedGroups, Envelope, HandlerError, InboxKey,
+    Message, Metadata, Opened, Outcome, PendingEvent, Policy, PublishError, Reason, Retry,
+    handler_error::Verdict, into_events::DerivedIds, parked, telemetry::Processing,
 };
 
-/// The context of what follows from a delivery. Its trace is the envelope's, which knows where the
-/// event comes from, or else the transport's.
+/// The context of what follows from a delivery. Its trace is that of the span in which it is handled,
+/// or else the one that the delivery comes from.
 fn following(cause: &Envelope, metadata: &Metadata) -> Context {
     let mut context = Context::following(cause);
     if context.traceparent.is_none() && metadata.traceparent.is_some() {
         // A trace state belongs to a trace, and this is another one.
         (context.traceparent, context.tracestate) = (metadata.traceparent.clone(), None);
     }
-    context
+    context.traced()
 }
 
 pub(super) struct Step<'a> {
     pub(super) host: Host<'a>,
-    pub(super) delivery: &'a RawDelivery,
+    pub(super) item: &'a Item,
+}
+
+impl<'a> Step<'a> {
+    /// Begins to process it: its span is open, and its time runs.
+    pub(super) fn process(&self, content: &Content) -> Processing<'a> {
+        let (telemetry, delivery) = (&self.host.consumer.telemetry, &self.item.delivery);
+        match content {
+            Content::Call(call) => telemetry.process(delivery, Some(call.envelope()), true),
+            Content::Refused(..) => {
+                let opened = Opened::open(&delivery.body).ok();
+                telemetry.process(delivery, opened.as_ref().map(Opened::envelope), false)
+            }
+            Content::Unrelated(_) => Processing::none(),
+        }
+    }
+
+    /// Tells of one that got no further than its preparation: what was to be its body is not there, or
+    /// is not looked into.
+    pub(super) fn settled_unopened(&self, outcome: &Outcome) {
+        if !matches!(outcome, Outcome::Ignored(_)) {
+            let telemetry = &self.host.consumer.telemetry;
+            telemetry.process(&self.item.delivery, None, false).end(outcome);
+        }
+    }
+
+    /// What became of it: whatever that is, if its lease is lost another may have it.
+    pub(super) fn unless_lost(&self, outcome: Outcome) -> Outcome {
+        if self.item.delivery.cancellation.is_cancelled() { Outcome::Lost } else { outcome }
+    }
 }
 
 impl Step<'_> {
@@ -34,9 +63,14 @@ impl Step<'_> {
     pub(super) async fn run(&self, content: Content) -> Outcome {
         match content {
             Content::Call(call) => self.admit(call).await,
-            Content::Refused(policy, reason, id) => self.apply(policy, reason, id.as_deref()).await,
+            Content::Refused(policy, reason) => {
+                // Read again: only what is refused pays for it.
+                let opened = Opened::open(&self.item.delivery.body).ok();
+                let id = opened.as_ref().map(|opened| &*opened.envelope().id);
+                self.apply(policy, reason, id).await
+            }
             Content::Unrelated(reason) => {
-                tracing::debug!(message_id = %self.delivery.metadata.message_id, %reason, "not for us");
+                tracing::debug!(message_id = %self.item.delivery.metadata.message_id, %reason, "not for us");
                 Outcome::Ignored(reason)
             }
         }
@@ -47,7 +81,7 @@ impl Step<'_> {
         let Some(store) = &consumer.idempotency else { return self.handle(call, None).await };
         let Envelope { source, id, .. } = call.envelope();
         let key = InboxKey::new(Arc::clone(&consumer.name), source, id);
-        match store.begin_boxed(key, call.payload(&self.delivery.body)).await {
+        match store.begin_boxed(key, call.payload(&self.item.delivery.body)).await {
             Ok(Admission::New(claim)) => self.handle(call, Some(claim)).await,
             Ok(Admission::Duplicate(followed)) => {
                 tracing::debug!("a duplicate: its effect is there already");
@@ -119,7 +153,8 @@ impl Step<'_> {
         match error.verdict {
             Verdict::Retry(after) => self.failed(after, error.to_string(), id).await,
             Verdict::Reject => {
-                self.dead_letter(Reason::Rejected(error.to_string()), Some(id)).await
+                let reason = Reason::Rejected(error.to_string());
+                self.apply(self.host.consumer.policies.rejected, reason, Some(id)).await
             }
         }
     }
@@ -152,17 +187,27 @@ impl Step<'_> {
             Policy::DeadLetter => self.dead_letter(reason, id).await,
             Policy::Keep => self.failed(None, reason.to_string(), id.unwrap_or_default()).await,
             Policy::Acknowledge => {
-                tracing::warn!(message_id = %self.delivery.metadata.message_id, %reason, "ignored");
+                tracing::warn!(message_id = %self.item.delivery.metadata.message_id, %reason, "ignored");
                 Outcome::Ignored(reason)
             }
         }
     }
 
-    async fn dead_letter(&self, reason: Reason, id: Option<&str>) -> Outcome {
-        let letter = DeadLetter::new(self.delivery, &reason, id);
+    pub(super) async fn dead_letter(&self, reason: Reason, id: Option<&str>) -> Outcome {
+        if self.item.delivery.cancellation.is_cancelled() {
+            // Who has it now decides.
+            return Outcome::Lost;
+        }
+        // First, so that nothing in the dead-letter queue is unknown to the group that follows it.
+        if let Some((store, group)) = self.parking()
+            && let Err(error) = store.park_boxed(group, &self.identity()).await
+        {
+            return self.later(None, error.to_string());
+        }
+        let letter = DeadLetter::new(self.item.as_brought(), &reason, id);
         match self.host.dead_letters.put_boxed(letter).await {
             Ok(()) => {
-                let message_id = &self.delivery.metadata.message_id;
+                let message_id = &self.item.delivery.metadata.message_id;
                 tracing::warn!(%message_id, %reason, "dead-lettered");
                 Outcome::DeadLettered(reason)
             }
@@ -170,23 +215,49 @@ impl Step<'_> {
         }
     }
 
+    /// After the outcome of what was parked: is it handled, it is the next one's turn.
+    pub(super) async fn move_on(&self, outcome: Outcome) -> Outcome {
+        let handled =
+            matches!(outcome, Outcome::Handled { .. } | Outcome::Duplicate | Outcome::Ignored(_));
+        if self.item.parked
+            && handled
+            && let Some((store, group)) = self.parking()
+            && let Err(error) = store.handled_boxed(group, &self.identity()).await
+        {
+            return self.later(None, error.to_string());
+        }
+        outcome
+    }
+
+    /// Where its group may be parked.
+    pub(super) fn parking(&self) -> Option<(&dyn DynParkedGroups, &str)> {
+        let store = self.host.consumer.parked.as_deref()?;
+        Some((store, self.item.delivery.metadata.group.as_deref()?))
+    }
+
+    /// What it is parked by.
+    pub(super) fn identity(&self) -> InboxKey {
+        parked::identity(&self.host.consumer.name, &self.item.as_brought().body)
+    }
+
     /// It did not work: again later, unless its attempts are used up.
     pub(super) async fn failed(&self, after: Option<Duration>, error: String, id: &str) -> Outcome {
-        if !self.is_exhausted() {
+        let attempts = self.item.delivery.metadata.attempt;
+        if !self.retry().ends_at(attempts) {
             return self.later(after, error);
         }
         let id = Some(id).filter(|id| !id.is_empty());
-        let attempts = self.delivery.metadata.attempt;
         self.dead_letter(Reason::Exhausted { attempts, error }, id).await
     }
 
-    fn is_exhausted(&self) -> bool {
-        self.delivery.metadata.attempt >= self.host.consumer.max_attempts
+    /// Read from the body again: only what fails pays for it.
+    fn retry(&self) -> Retry {
+        self.host.consumer.retry_of(&self.item.delivery.body)
     }
 
     pub(super) fn later(&self, after: Option<Duration>, error: String) -> Outcome {
-        let metadata = &self.delivery.metadata;
-        let after = after.unwrap_or_else(|| self.host.consumer.retry.delay(metadata.attempt));
+        let metadata = &self.item.delivery.metadata;
+        let after = after.unwrap_or_else(|| self.retry().delay(metadata.attempt));
         tracing::warn!(message_id = %metadata.message_id, ?after, %error, "failed, will be retried");
         Outcome::Failed { after, error }
     }

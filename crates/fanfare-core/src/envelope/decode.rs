@@ -14,7 +14,7 @@ use serde::{
 };
 
 use super::Envelope;
-use crate::Context;
+use crate::{Context, Pointer, translate::TranslateError};
 
 /// Why a body is not an event that can be handled. Messages name fields and types, never values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +23,11 @@ pub enum DecodeError {
     /// The body is not a JSON object, or its JSON is broken before the data was reached.
     #[error("the body is not a CloudEvents JSON object: {0}")]
     NotJson(String),
+    /// The body is a pointer to where the event is kept.
+    #[error(
+        "the body is a pointer to a payload that is kept elsewhere: give the consumer a claim check (Consumer::claim_check)"
+    )]
+    Pointer,
     /// A required attribute is missing, or an attribute has a form that CloudEvents does not allow.
     #[error("CloudEvents attribute `{attribute}` {problem}")]
     Attribute {
@@ -41,6 +46,9 @@ pub enum DecodeError {
         /// What was expected there.
         problem: String,
     },
+    /// It is a message of another system, and was not translated.
+    #[error(transparent)]
+    Translate(#[from] TranslateError),
 }
 
 /// A body whose envelope has been read, and whose data still waits for its type.
@@ -88,6 +96,16 @@ impl<'a> Opened<'a> {
     #[must_use]
     pub fn envelope(&self) -> &Envelope {
         &self.envelope
+    }
+
+    /// Whether the data is a JSON string.
+    pub(crate) fn has_data_in_string(&self) -> bool {
+        let at = match self.data {
+            DataAt::Cursor => self.cursor.at,
+            DataAt::Offset(at) => at,
+            DataAt::Missing => return false,
+        };
+        self.cursor.body[at..].trim_start().starts_with('"')
     }
 
     /// Reads the data as a `T`, and whatever attributes stand behind it.
@@ -233,10 +251,10 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 impl<'a> Cursor<'a> {
     fn start(body: &'a str) -> Result<Self, DecodeError> {
         let mut cursor = Cursor { body, at: 0, first: true };
-        cursor
-            .punctuation(b'{')
-            .then_some(cursor)
-            .ok_or_else(|| broken("it does not begin with `{`"))
+        cursor.punctuation(b'{').then_some(cursor).ok_or_else(|| match Pointer::parse(body) {
+            Some(_) => DecodeError::Pointer,
+            None => broken("it does not begin with `{`"),
+        })
     }
 
     /// The next key, with the cursor on its value; `None` at the object's end.
@@ -282,13 +300,8 @@ impl<'a> Cursor<'a> {
     fn data<T: DeserializeOwned>(&mut self, tag: &str) -> Result<T, DecodeError> {
         let at = self.at;
         self.parse().map_err(|error| {
-            let mut json = serde_json::Deserializer::from_str(&self.body[at..]);
-            let (path, error) = match serde_path_to_error::deserialize::<_, T>(&mut json) {
-                // Broken JSON has no path, which shows as `?`.
-                Err(traced) if error.is_data() => (traced.path().to_string(), traced.into_inner()),
-                _ => (".".into(), error),
-            };
-            DecodeError::Data { tag: tag.into(), path, problem: expectation(&error) }
+            let Misfit { path, problem } = Misfit::of::<T>(&self.body[at..], error);
+            DecodeError::Data { tag: tag.into(), path, problem }
         })
     }
 
@@ -368,6 +381,30 @@ fn find_special(text: &[u8]) -> Option<usize> {
     let from = 8 * words.iter().take_while(|word| plain(u64::from_le_bytes(**word))).count();
     let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
     text[from..].iter().position(special).map(|at| from + at)
+}
+
+/// Where data does not fit a type, and what was expected there.
+pub(crate) struct Misfit {
+    pub(crate) path: String,
+    pub(crate) problem: String,
+}
+
+impl Misfit {
+    /// Of the data at the start of `json`, which did not fit `T` with this error.
+    fn of<T: DeserializeOwned>(json: &str, error: serde_json::Error) -> Self {
+        let mut json = serde_json::Deserializer::from_str(json);
+        let (path, error) = match serde_path_to_error::deserialize::<_, T>(&mut json) {
+            // Broken JSON has no path, which shows as `?`.
+            Err(traced) if error.is_data() => (traced.path().to_string(), traced.into_inner()),
+            _ => (".".into(), error),
+        };
+        Misfit { path, problem: expectation(&error) }
+    }
+}
+
+/// Reads data that stands by itself as a `T`.
+pub(crate) fn read_data<T: DeserializeOwned>(json: &str) -> Result<T, Misfit> {
+    serde_json::from_str(json).map_err(|error| Misfit::of::<T>(json, error))
 }
 
 fn broken(what: impl Into<String>) -> DecodeError {

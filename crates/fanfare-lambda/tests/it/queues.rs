@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use fanfare_core::Retry;
 use fanfare_lambda::{InvocationError, sqs};
 use serde_json::json;
 
@@ -98,7 +99,8 @@ async fn a_message_that_could_not_be_reported_fails_the_invocation_before_anythi
 #[tokio::test(start_paused = true)]
 async fn attempts_are_counted_by_the_queue() {
     let world = World::default();
-    let function = sqs(world.consumer().max_attempts(3)).dead_letters(world.clone());
+    let function =
+        sqs(world.consumer().retry(Retry::default().max_attempts(3))).dead_letters(world.clone());
     let mut batch = [message("fail-1"), message("fail-2")];
     batch[1]["attributes"]["ApproximateReceiveCount"] = "3".into();
     assert_eq!(invoke(&function, event(batch)).await.unwrap(), failures(&["fail-1"]));

@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use fanfare_core::{Backoff, GivenBack, Redelivery};
+use fanfare_core::{GivenBack, Redelivery, Retry};
 use fanfare_lambda::{any, sqs};
 
 use crate::world::{
@@ -37,8 +37,8 @@ fn is(expected: &[(&str, u64)]) -> Vec<(String, u64)> {
 #[tokio::test(start_paused = true)]
 async fn what_failed_comes_again_when_its_handler_says_or_the_back_off_does() {
     let (world, queue) = (World::default(), Queue::default());
-    let backoff = Backoff::new(Duration::from_secs(100), Duration::from_secs(100));
-    let function = sqs(world.consumer().retry(backoff)).redelivery(queue.clone());
+    let retry = Retry::fixed(Duration::from_secs(100));
+    let function = sqs(world.consumer().retry(retry)).redelivery(queue.clone());
     let orders = ["later-7", "a", "fail-1"].map(message);
     assert_eq!(invoke(&function, event(orders)).await.unwrap(), failures(&["later-7", "fail-1"]));
     let given_back = queue.given_back();

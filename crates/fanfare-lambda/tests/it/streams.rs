@@ -1,4 +1,4 @@
-use fanfare_core::{Metadata, Router};
+use fanfare_core::{Metadata, Retry, Router};
 use fanfare_kpl::Aggregator;
 use fanfare_lambda::{InvocationError, kinesis};
 use serde_json::json;
@@ -153,7 +153,8 @@ async fn what_was_parked_behind_a_failure_is_not_parked_again() {
 #[tokio::test(start_paused = true)]
 async fn attempts_are_counted_by_the_function_itself_and_end() {
     let world = World::default();
-    let function = kinesis(world.consumer().max_attempts(3)).dead_letters(world.clone());
+    let function = kinesis(world.consumer().retry(Retry::default().max_attempts(3)))
+        .dead_letters(world.clone());
     let batch =
         || event([order("1", "k1", "fail-1"), order("2", "k1", "a"), order("3", "k2", "b")]);
     for _ in 0..2 {

@@ -1,10 +1,14 @@
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use fanfare_core::{Cancellation, Delivery, HandlerError, Router};
 use fanfare_lambda::{Context, kinesis, sns, sqs};
 use tokio::time::Instant;
 
 use crate::world::{
-    World, context, event, failures, grouped, invoke_in, message, notification, order,
+    OrderPlaced, World, context, event, failures, grouped, invoke_in, message, notification, order,
 };
 
 /// Enough of them that the moments between here and the call do not count.
@@ -35,6 +39,25 @@ async fn a_handler_that_runs_when_the_time_is_up_is_abandoned_and_its_neighbours
     assert!((least..=most).contains(&took), "{took:?}");
     tokio::time::sleep(Duration::from_secs(1_000)).await;
     assert_eq!(world.done(), ["a", "slow-900000"], "what was abandoned goes on no more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abandoned_handler_is_cancelled_and_one_that_was_done_is_not() {
+    type Kept = Arc<Mutex<Vec<Cancellation>>>;
+    async fn keep(kept: Kept, order: Delivery<OrderPlaced>) -> Result<(), HandlerError> {
+        kept.lock().unwrap().push(order.cancellation);
+        if order.metadata.message_id == "stuck" {
+            std::future::pending().await
+        }
+        Ok(())
+    }
+    let kept = Kept::default();
+    let consumer = Router::new("delivery").on(keep).with_state(Arc::clone(&kept));
+    let batch = event(["a", "stuck"].map(message));
+    let response = invoke_in(&sqs(consumer), batch, seconds(1_000)).await.unwrap();
+    assert_eq!(response, failures(&["stuck"]));
+    let cancelled: Vec<_> = kept.lock().unwrap().iter().map(Cancellation::is_cancelled).collect();
+    assert_eq!(cancelled, [false, true]);
 }
 
 #[tokio::test(start_paused = true)]

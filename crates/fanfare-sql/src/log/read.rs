@@ -9,7 +9,7 @@ use super::filter::{Filter, instant, instant_value};
 use crate::{
     Database, SqlError,
     database::Dialect,
-    outbox::{attributes_from, destination_from},
+    outbox,
     statement::{Statement, Value},
 };
 
@@ -98,14 +98,14 @@ fn event(row: Row) -> Result<LoggedEvent, SqlError> {
     let (position, recorded_at, version, source, destination, id, tag, key, attributes, body) = row;
     let recorded_at = Timestamp::from_microsecond(recorded_at)
         .map_err(|_| corrupt("its time of recording is out of range"))?;
-    let destination = destination_from(&destination).map_err(of_log)?;
-    let attributes = attributes_from(&attributes).map_err(of_log)?;
+    let message =
+        outbox::message((id, tag, key), &destination, &attributes, body).map_err(of_log)?;
     Ok(LoggedEvent {
         position: Position::from_stored(position),
         recorded_at,
         source,
         version: version.and_then(|version| u64::try_from(version).ok()),
-        message: Message::new(destination, id, tag, key, attributes, body),
+        message,
     })
 }
 

@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use fanfare_core::Message;
 
-use super::{
-    Outbox,
-    stored::{attributes_from, destination_from},
-};
+use super::{Outbox, stored};
 use crate::{
     SqlError,
     change::{Change, Words},
@@ -164,9 +161,7 @@ impl Outbox {
     pub async fn dead_letters(&self) -> Result<Vec<DeadEvent>, SqlError> {
         let rows: Vec<Dead> = self.database.fetch(self.statement(DEAD)).await?;
         let dead = |(id, tag, key, destination, attributes, body, reason, age): Dead| {
-            let destination = destination_from(&destination)?;
-            let attributes = attributes_from(&attributes)?;
-            let message = Message::new(destination, id, tag, key, attributes, body);
+            let message = stored::message((id, tag, key), &destination, &attributes, body)?;
             Ok(DeadEvent { message, reason, dead_for: seconds(age) })
         };
         rows.into_iter().map(dead).collect()

@@ -173,13 +173,11 @@ impl Store {
 pub(super) fn row(
     shard: i16,
     id: i64,
-    (event_id, tag, key): (String, String, String),
+    names: (String, String, String),
     destination: String,
     attributes: &str,
     body: String,
 ) -> Result<Row, SqlError> {
-    let target = outbox::destination_from(&destination)?;
-    let attributes = outbox::attributes_from(attributes)?;
-    let message = Message::new(target, event_id, tag, key, attributes, body);
+    let message = outbox::message(names, &destination, attributes, body)?;
     Ok(Row { shard: shard.cast_unsigned(), id, destination, message, transaction: None })
 }

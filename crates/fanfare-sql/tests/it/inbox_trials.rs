@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fanfare_core::{BoxError, Call, HandlerService, Outcome, RawDelivery, Reason};
+use fanfare_core::{BoxError, Call, HandlerService, Outcome, RawDelivery, Reason, Retry};
 use fanfare_sql::Outbox;
 
 use crate::{
@@ -192,7 +192,7 @@ async fn a_handler_that_passes_over_a_failed_statement_is_not_acknowledged(store
 
 async fn what_fails_only_at_the_commit_is_dead_lettered_alone(store: OnPostgres) {
     let bench = Bench::new(store).await;
-    let consumer = || bench.consumer(bench.inbox()).max_attempts(4);
+    let consumer = || bench.consumer(bench.inbox()).retry(Retry::default().max_attempts(4));
     for attempt in 1..=3 {
         let batch = vec![
             asked_again("poison", What::ViolateLate, attempt),

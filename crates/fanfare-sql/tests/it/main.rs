@@ -3,6 +3,7 @@
 
 mod broker;
 mod child;
+mod delays;
 mod drain;
 mod high_water;
 mod idempotency;
@@ -12,6 +13,7 @@ mod kills;
 mod leases;
 mod log;
 mod outbox;
+mod parked;
 mod places;
 mod projection;
 mod relay;

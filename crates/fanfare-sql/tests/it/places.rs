@@ -1,6 +1,6 @@
 //! Where the tests run: a database of their own, of each kind.
 
-use fanfare_core::Event;
+use fanfare_core::{Event, IntoEvents};
 use fanfare_sql::{Database, Outbox, RecordError, Relay};
 use fanfare_testkit::{postgres, postgres::Postgres, sqlite};
 use serde::Serialize;
@@ -96,23 +96,32 @@ impl Place {
         }
     }
 
-    /// Records events of these keys in one transaction, commits and wakes.
+    /// Records events in one transaction, commits and wakes.
     pub(crate) async fn record(&self, events: Vec<Happened>) -> Result<Vec<String>, RecordError> {
+        self.record_in(&self.outbox, events).await
+    }
+
+    /// Records events in one transaction by this outbox, commits and wakes.
+    pub(crate) async fn record_in(
+        &self,
+        outbox: &Outbox,
+        events: impl IntoEvents,
+    ) -> Result<Vec<String>, RecordError> {
         let ids = match &self.pool {
             Pool::Postgres(pool) => {
                 let mut tx = pool.begin().await.unwrap();
-                let ids = self.outbox.record_all(&mut tx, events).await?;
+                let ids = outbox.record_all(&mut tx, events).await?;
                 tx.commit().await.unwrap();
                 ids
             }
             Pool::Sqlite(pool) => {
                 let mut tx = fanfare_sql::begin_immediate(pool).await?;
-                let ids = self.outbox.record_all(&mut tx, events).await?;
+                let ids = outbox.record_all(&mut tx, events).await?;
                 tx.commit().await.unwrap();
                 ids
             }
         };
-        self.outbox.wake();
+        outbox.wake();
         Ok(ids)
     }
 

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fanfare_core::{Backoff, BoxError, Consumer, Delivery, Event, Opened, Router};
+use fanfare_core::{BoxError, Consumer, Delivery, Event, Opened, Retry, Router};
 use fanfare_sql::{
     BuildProgress, EventLog, Filter, Generation, Lag, OnFailure, Outbox, Position, Projection,
     ProjectionError, Until, View,
@@ -50,8 +50,8 @@ fn gated<S: Store>(
 impl<S: Store> View for Diary<S> {
     fn consumer(&self, generation: Generation) -> Consumer {
         let table = Table { name: format!("diary_{generation}"), gate: self.gate.clone() };
-        let quick = Backoff::new(Duration::from_millis(2), Duration::from_millis(2));
-        S::on_tx(Router::new("diary")).with_state(table).retry(quick).max_attempts(3)
+        let quick = Retry::fixed(Duration::from_millis(2));
+        S::on_tx(Router::new("diary")).with_state(table).retry(quick.max_attempts(3))
     }
 
     async fn prepare(&self, generation: Generation) -> Result<(), BoxError> {

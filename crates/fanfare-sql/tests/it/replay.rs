@@ -7,8 +7,8 @@ use std::{
 };
 
 use fanfare_core::{
-    Backoff, Consumer, DeadLetter, DeadLetterError, DeadLetters, Delivery, Event, HandlerError,
-    MemoryIdempotencyStore, Metadata, RawDelivery, Router, Task,
+    Consumer, DeadLetter, DeadLetterError, DeadLetters, Delivery, Event, HandlerError,
+    MemoryIdempotencyStore, Metadata, RawDelivery, Retry, Router, Task,
 };
 use fanfare_sql::{EventLog, Filter, Outbox, Position, Replay, ReplayError, Replayed};
 use futures_util::StreamExt;
@@ -71,9 +71,9 @@ async fn remember(memory: Memory, seen: Delivery<Seen>) -> Result<(), HandlerErr
 }
 
 fn consumer(memory: &Memory) -> Consumer {
-    let quick = Backoff::new(Duration::from_millis(30), Duration::from_millis(30));
+    let quick = Retry::fixed(Duration::from_millis(30));
     let consumer = Router::new("newcomer").on(remember).with_state(memory.clone());
-    consumer.retry(quick).max_attempts(3)
+    consumer.retry(quick.max_attempts(3))
 }
 
 #[derive(Default)]

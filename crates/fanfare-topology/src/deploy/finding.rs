@@ -115,6 +115,25 @@ pub enum Finding {
         /// The name that was computed.
         name: String,
     },
+    /// A name does not fit a bucket.
+    #[error(
+        "`{name}` is no name for a bucket: lower-case letters, digits and `-`, at most {} characters; let the system's name be shorter",
+        limits::BUCKET_NAME
+    )]
+    BucketName {
+        /// The name that was computed, in the Region with the longest name.
+        name: String,
+    },
+    /// A message would come, or come back from a dead-letter queue, when its payload is gone.
+    #[error(
+        "payloads are kept for {days} days, and messages that point to them for up to {least}, dead-letter queues included: keep payloads for {least} days at least, or messages shorter"
+    )]
+    ShortPayloads {
+        /// Days for which payloads are kept.
+        days: u32,
+        /// Days for which they have to be.
+        least: u64,
+    },
     /// Two resources would have one id in the template, or one name on AWS.
     #[error("two resources would be called `{name}`: rename a service or topic")]
     SameName {

@@ -64,6 +64,10 @@ pub(super) const RECEIVES: RangeInclusive<u64> = 5..=1_000;
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
 pub(super) const RETENTION: RangeInclusive<u64> = 60..=1_209_600;
 
+/// Characters of a bucket's name.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>
+pub(super) const BUCKET_NAME: usize = 63;
+
 /// Bytes of a queue's policy.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-policies.html>
 pub(super) const QUEUE_POLICY_BYTES: usize = 8_192;

@@ -77,6 +77,16 @@ impl Rights {
         }
     }
 
+    pub(super) fn store_payloads(&mut self, objects: Value) {
+        self.writes.insert("s3");
+        self.allow(&["s3:PutObject"], objects);
+    }
+
+    pub(super) fn fetch_payloads(&mut self, objects: Value) {
+        self.reads.insert("s3");
+        self.allow(&["s3:GetObject"], objects);
+    }
+
     fn statements(self, encrypted: bool) -> Vec<Value> {
         let allowed = self
             .allowed
@@ -107,6 +117,7 @@ impl Deployment {
     /// What the function that consumes as `service` may do.
     pub(super) fn consumer_rights(&self, service: &str, function: &Function) -> Rights {
         let mut rights = Rights::default();
+        self.fetches_payloads(&mut rights);
         for kind in self.topology.kinds(service) {
             rights.consume(queue_id(service, kind));
             rights.send(dead_letter_queue_id(service, kind));
@@ -156,9 +167,11 @@ impl Deployment {
         let bindings = self.topology.bindings();
         for topic in &function.publishes {
             rights.publish(topic, bindings.binding(topic));
+            self.stores_payloads(rights);
         }
         for receiver in &function.sends_tasks_to {
             rights.send(queue_id(receiver, bindings.task_kind(receiver)));
+            self.stores_payloads(rights);
         }
     }
 
@@ -167,6 +180,7 @@ impl Deployment {
         let bindings = self.topology.bindings();
         for topic in self.topology.handled(service).iter().flat_map(|h| &h.publishes_to) {
             rights.publish(topic, bindings.binding(topic));
+            self.stores_payloads(rights);
         }
     }
 

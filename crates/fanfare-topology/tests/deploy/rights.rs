@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::system::{deployment, objects, of_kind};
 
 /// For each role: actions, with the ids of what they are allowed on.
-fn rights(template: &Template) -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
+pub(crate) fn rights(template: &Template) -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
     let roles = of_kind(template, "AWS::IAM::Role").into_iter();
     let rights = roles.map(|(id, role)| {
         let mut allowed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -16,7 +16,7 @@ fn rights(template: &Template) -> BTreeMap<String, BTreeMap<String, BTreeSet<Str
         for statement in statements.as_array().unwrap() {
             let list = |value: &Value| value.as_array().cloned().unwrap_or(vec![value.clone()]);
             let on = list(&statement["Resource"]).into_iter().map(|on| {
-                let id = on["Fn::GetAtt"].get(0).or(on.get("Ref"));
+                let id = on["Fn::GetAtt"].get(0).or(on.get("Ref")).or(on.get("Fn::Sub"));
                 id.and_then(Value::as_str).unwrap().to_string()
             });
             let on: BTreeSet<_> = on.collect();
@@ -29,7 +29,7 @@ fn rights(template: &Template) -> BTreeMap<String, BTreeMap<String, BTreeSet<Str
     rights.collect()
 }
 
-fn set(ids: &[&str]) -> BTreeSet<String> {
+pub(crate) fn set(ids: &[&str]) -> BTreeSet<String> {
     ids.iter().map(|id| (*id).to_string()).collect()
 }
 

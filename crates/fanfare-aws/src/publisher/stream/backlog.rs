@@ -12,7 +12,7 @@ use fanfare_kpl::hash_key;
 use tokio::time::Instant;
 
 use super::{
-    super::{Outcome, left::Left},
+    super::{Outcome, delay, left::Left},
     record::{Content, Record},
     shards::{Shard, ShardMap},
 };
@@ -98,7 +98,9 @@ impl<'a> Backlog<'a> {
             let known = &mut backlog.keys[key];
             if known.failed {
                 refused.push((index, Err(PublishError::Blocked)));
-            } else if let Err(error) = check_record(&batch[index], &known.partition_key) {
+            } else if let Err(error) = delay::check(&batch[index], None)
+                .and_then(|()| check_record(&batch[index], &known.partition_key))
+            {
                 known.failed = true;
                 refused.push((index, Err(error)));
             } else {

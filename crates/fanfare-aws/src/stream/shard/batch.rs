@@ -2,7 +2,7 @@
 
 use std::{pin::pin, sync::Arc};
 
-use fanfare_core::Outcome;
+use fanfare_core::{Cancellation, Outcome};
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -23,6 +23,8 @@ pub(super) struct Batch {
     pub(super) held: Held,
     pub(super) letters: Arc<Letters>,
     pub(super) begun: Vec<Begun<Item>>,
+    /// Of each of its deliveries.
+    pub(super) cancellation: Cancellation,
     /// One per key, given back when the key is through; of a transaction all until its end.
     pub(super) slots: OwnedSemaphorePermit,
     pub(super) outcomes: Outcomes,
@@ -31,9 +33,14 @@ pub(super) struct Batch {
 impl Batch {
     /// Handles all of it; what is not begun when the lease is lost or wanted is released.
     pub(super) async fn run(self) {
-        let Batch { host, held, letters, begun, mut slots, outcomes } = self;
+        let Batch { host, held, letters, begun, cancellation, mut slots, outcomes } = self;
         let shard = &held.lease().key;
-        let deliveries = begun.iter().map(|begun| delivery(shard, begun)).collect();
+        let delivery = |begun| {
+            let mut delivery = delivery(shard, begun);
+            delivery.cancellation = cancellation.clone();
+            delivery
+        };
+        let deliveries = begun.iter().map(delivery).collect();
         let tickets: Vec<u64> = begun.iter().map(|begun| begun.ticket).collect();
         let (keys, mut left) = keys(begun);
         if host.unit_slots().is_none() {

@@ -1,7 +1,4 @@
-//! The worker, on the simulator under paused time: settling, order, shutdown and each fault.
-#![allow(clippy::unwrap_used)]
-
-mod support;
+//! Settling, order, shutdown and each fault.
 
 use std::{
     sync::{
@@ -13,12 +10,13 @@ use std::{
 
 use fanfare_aws::{Worker, WorkerError};
 use fanfare_core::{
-    Backoff, ConsumerError, Delivery, HandlerError, MemoryIdempotencyStore, Outcome, Reason, Router,
+    ConsumerError, Delivery, HandlerError, MemoryIdempotencyStore, Outcome, Reason, Retry, Router,
 };
 use fanfare_sim::{Fault, RandomFaults};
 use fanfare_topology::Kind;
-use support::*;
 use tokio::time::{Instant, sleep};
+
+use crate::support::*;
 
 async fn takes_five_seconds(seen: Seen, order: Delivery<OrderPlaced>) -> Result<(), HandlerError> {
     sleep(Duration::from_secs(5)).await;
@@ -87,8 +85,8 @@ async fn a_failing_message_comes_again_later_and_later() {
         times.lock().unwrap().push(Instant::now());
         if order.metadata.attempt < 6 { Err(HandlerError::retry("not yet")) } else { Ok(()) }
     }
-    let backoff = Backoff::new(Duration::from_secs(4), Duration::from_secs(60));
-    let consumer = Router::new("products").on(fail).with_state(Arc::clone(&times)).retry(backoff);
+    let retry = Retry::exponential(Duration::from_secs(4), Duration::from_secs(60));
+    let consumer = Router::new("products").on(fail).with_state(Arc::clone(&times)).retry(retry);
     let working = shop.work(consumer);
     shop.drained().await;
     working.finish().await.unwrap();
@@ -354,8 +352,8 @@ async fn on_fifo_order_per_key_survives_failures() {
     }
     let seen = Seen::default();
     let consumer = Router::new("products").on(every_third_fails_once).with_state(seen.clone());
-    let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(2));
-    let working = shop.work(seen.observe(consumer.retry(backoff)));
+    let retry = Retry::exponential(Duration::from_secs(1), Duration::from_secs(2));
+    let working = shop.work(seen.observe(consumer.retry(retry)));
     shop.drained().await;
     working.finish().await.unwrap();
     assert_eq!(seen.numbers(), (0..40).collect::<Vec<_>>());
