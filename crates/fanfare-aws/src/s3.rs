@@ -59,17 +59,18 @@ const SLOWEST: u64 = 4 * 1024 * 1024;
 /// need not. The size that the message states is compared in any case.
 ///
 /// # Memory
-/// Storing copies the payload once. Reading takes its bytes once, as S3 says its size beforehand.
+/// Storing copies the payload once. Reading takes its bytes once, as S3 says its size beforehand: a worker
+/// that handles `n` deliveries at once has up to `n` payloads in memory, of at most
+/// [`max_bytes`](Self::max_bytes) each.
 ///
 /// # The bucket
 /// - Private, and with a lifecycle rule that lets objects expire later than any message that can point to
-///   them: queue and dead-letter queue keep up to 14 days each. `Deployment::claim_check` makes it.
-///   Nothing here deletes an object, as other subscribers, redeliveries and dead letters may need it; let
+///   them: queue and dead-letter queue keep up to 14 days each.
+///   [`Deployment::claim_check`](fanfare_topology::deploy::Deployment::claim_check) makes it. Nothing here deletes an object, as other subscribers, redeliveries and dead letters may need it; let
 ///   extended clients that consume beside not do that either (`cleanupS3Payload` in Java,
 ///   `delete_payload_from_s3` in Python).
 /// - Who publishes needs `s3:PutObject` on its objects, who consumes `s3:GetObject`; where they are
-///   encrypted with a key of KMS, `kms:GenerateDataKey` and `kms:Decrypt` to publish, `kms:Decrypt` to
-///   consume. Without `s3:ListBucket` S3 answers for an object that has expired as for one that is denied:
+///   encrypted with a key of KMS, `kms:GenerateDataKey` to publish and `kms:Decrypt` to consume. Without `s3:ListBucket` S3 answers for an object that has expired as for one that is denied:
 ///   its message is then tried until its attempts are used up.
 #[derive(Clone, Debug)]
 pub struct S3ClaimCheck {

@@ -27,7 +27,7 @@ use std::{
     time::Duration,
 };
 
-use fanfare_core::Consumer;
+use fanfare_core::{Consumer, telemetry::AWS_SQS};
 use tokio::{
     sync::{Notify, mpsc},
     task::{JoinHandle, JoinSet},
@@ -191,6 +191,7 @@ impl Worker {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), WorkerError> {
         consumer.check()?;
+        let consumer = consumer.receives_from(AWS_SQS, self.queue.name());
         let drain = self.drain;
         let deadline = pin!(async {
             shutdown.await;

@@ -3,7 +3,10 @@
 
 mod support;
 
-use fanfare_core::{Emitter, Event, Message, PublishError, PublishReport, Publisher};
+use fanfare_core::{
+    Destination, Emitter, Event, EventType, Message, Pointer, PublishError, PublishReport,
+    Publisher,
+};
 use fanfare_sim::{Fault, RandomFaults};
 use fanfare_topology::{Bindings, Kind};
 use serde::Serialize;
@@ -189,6 +192,13 @@ async fn what_sns_would_refuse_or_drop_is_refused_before_it_is_sent() {
             "shop.orders.OrderPlaced.v1 is not sent: the number of its message attributes is 11, over the limit of 10 attributes",
         ),
         (
+            broken(|m| {
+                m.attributes = (0..10).map(|i| (format!("a{i}"), "x".into())).collect();
+                m.offloaded = Some(1_000_000);
+            }),
+            "shop.orders.OrderPlaced.v1 is not sent: the number of its message attributes is 11, over the limit of 10 attributes",
+        ),
+        (
             broken(|m| m.body.push('\u{FFFE}')),
             "shop.orders.OrderPlaced.v1 is not sent: its body has the character U+FFFE, which SNS and SQS refuse",
         ),
@@ -209,6 +219,27 @@ async fn what_sns_would_refuse_or_drop_is_refused_before_it_is_sent() {
     assert_eq!(shop.aws.requests(), before, "nothing was sent");
     let full = broken(|m| m.body = "x".repeat(262_144 - 36));
     assert!(shop.publisher().publish(&[full]).await.into_result().is_ok(), "the limit itself fits");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_size_of_an_offloaded_payload_is_an_attribute_of_type_number() {
+    for kind in [Kind::Standard, Kind::Fifo] {
+        let shop = Shop::new(kind).await;
+        let mut event = sealed(vec![order("a", 0)]).await.remove(0);
+        event.body = Pointer::new("payloads", "k").to_body();
+        event.offloaded = Some(1_000_000);
+        let mut task = event.clone();
+        (task.destination, task.id) = (Destination::Queue("products".into()), "task".into());
+        shop.publisher().publish(&[event, task]).await.into_result().unwrap();
+        let messages = shop.sim.messages(shop.queue().name());
+        assert_eq!(messages.len(), 2, "{kind:?}");
+        for message in messages {
+            let size = &message.attributes["ExtendedPayloadSize"];
+            assert_eq!(size.data_type, "Number");
+            assert_eq!(message.attribute("ExtendedPayloadSize"), Some("1000000"));
+            assert_eq!(message.attribute("type"), Some(OrderPlaced::TAG));
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

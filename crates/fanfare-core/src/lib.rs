@@ -9,6 +9,7 @@
 //! | answer with further events | [`IntoEvents`], [`Task`] |
 //! | write a host (a worker, a Lambda) | [`Consumer::process`], [`Outcome`], [`Disposition`] |
 //! | handle one within a database transaction | [`Router::on_tx`], [`Inbox`] |
+//! | see what it does | [`telemetry`]: its spans and metrics, in one table |
 //! | keep large payloads elsewhere | [`ClaimCheckPublisher`], [`Consumer::claim_check`] |
 //! | read and write other systems' messages | [`translate`], [`Consumer::translator`] |
 //! | write an adapter | [`Publisher`], [`DeadLetters`], [`Redelivery`], [`Inbox`], [`IdempotencyStore`], [`ParkedGroups`], [`LeaseStore`], [`ClaimCheck`] |
@@ -40,6 +41,7 @@ mod redelivery;
 mod retry;
 mod router;
 pub mod tag;
+pub mod telemetry;
 pub mod translate;
 mod tx_handler;
 

@@ -217,6 +217,23 @@ pub enum PublishError {
 }
 
 impl PublishError {
+    /// Its class, as [telemetry](crate::telemetry) names it: one word from a closed set.
+    #[must_use]
+    pub fn error_type(&self) -> &'static str {
+        match self {
+            Self::OverLimit { .. } => "over_limit",
+            Self::Malformed { .. } => "malformed",
+            Self::Untranslatable(_) => "untranslatable",
+            Self::Undelayable { .. } => "undelayable",
+            Self::NotStored { .. } => "not_stored",
+            Self::NotFound { .. } => "not_found",
+            Self::Denied { .. } => "denied",
+            Self::Refused { .. } => "refused",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Blocked => "blocked",
+        }
+    }
+
     /// Whether publishing the same message later may succeed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {

@@ -4,20 +4,29 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
 use aws_sdk_kinesis::primitives::Blob;
+use fanfare_aws::AwsPublisher;
 use fanfare_core::{
-    Consumer, Delivery, Event, EventType, HandlerError, IntoEvents, MemoryIdempotencyStore, Retry,
-    Router,
+    ClaimCheckPublisher, Consumer, Delivery, Emitter, Event, EventType, HandlerError, IntoEvents,
+    MemoryClaimCheck, MemoryIdempotencyStore, Pointer, Retry, Router,
     translate::{Translation, format::MassTransit},
 };
 use fanfare_testkit::{Counts, Harness};
 use fanfare_topology::{Binding, Bindings, Kind, Kinesis, Topology};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::time::sleep;
+use tower::{
+    limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer},
+    timeout::TimeoutLayer,
+};
 
 /// Each case by what may carry its events.
 macro_rules! cases {
@@ -54,6 +63,10 @@ cases! {
     what_comes_twice_is_handled_once: standard fifo stream aggregated;
     a_service_goes_on_where_it_was_stopped: standard fifo stream aggregated;
     what_another_system_writes_is_handled_as_an_event: standard fifo stream aggregated;
+    a_layers_time_out_is_a_retry_and_leaves_nothing_behind: standard fifo stream aggregated;
+    a_concurrency_limit_holds_across_receives_and_queues: standard fifo stream aggregated;
+    a_concurrency_limit_holds_across_services: standard fifo stream aggregated;
+    what_is_too_large_for_a_message_is_fetched: standard fifo stream aggregated;
 }
 
 fn standard() -> Binding {
@@ -115,6 +128,7 @@ async fn deliver(
         "busy" if times < 3 => return Err(HandlerError::retry("no driver")),
         "panic" if times < 2 => panic!("no road"),
         "nowhere" => return Err(HandlerError::reject("no address")),
+        "slow" if times < 3 => sleep(Duration::from_secs(20)).await,
         _ => {}
     }
     done.0.lock().unwrap().handled.push(order_id.clone());
@@ -124,6 +138,7 @@ async fn deliver(
 /// A service on a host, and what carries its events.
 struct Ground {
     harness: Harness,
+    on_lambda: bool,
     binding: Binding,
     bindings: Bindings,
     done: Done,
@@ -139,7 +154,7 @@ impl Ground {
         let harness = Harness::new(topology).await.unwrap();
         let harness = if on_lambda { harness.on_lambda() } else { harness };
         let done = Done::default();
-        Ground { harness, binding, bindings, done }
+        Ground { harness, on_lambda, binding, bindings, done }
     }
 
     fn consumer(&self) -> Consumer {
@@ -205,6 +220,14 @@ impl Ground {
             reason("dead-letter-reason").map(|reason| reason.unwrap().into()).collect();
         reasons.sort();
         reasons
+    }
+
+    /// The bodies in the dead-letter queue.
+    fn letters(&self) -> Vec<String> {
+        let kind = self.kind().unwrap_or(Kind::Standard);
+        let name = self.bindings.dead_letter_queue_name("delivery", kind);
+        let letters = self.harness.sim().messages(&name);
+        letters.into_iter().map(|letter| letter.body).collect()
     }
 
     /// Of the queue; none if it is a stream.
@@ -336,6 +359,106 @@ async fn a_service_goes_on_where_it_was_stopped(mut ground: Ground) {
     assert_eq!(ground.handled(), ["a", "b"]);
 }
 
+async fn a_layers_time_out_is_a_retry_and_leaves_nothing_behind(mut ground: Ground) {
+    ground.emit(&["slow", "a"].map(order)).await;
+    let router: Router<Done> =
+        Router::new("delivery").on(deliver).layer(TimeoutLayer::new(Duration::from_secs(2)));
+    let consumer = router.with_state(ground.done.clone());
+    // A claim that a time-out left behind would make the next try a duplicate, or keep it waiting.
+    let counts = ground.run_as(consumer.idempotency(MemoryIdempotencyStore::default())).await;
+    assert_eq!((ground.times("slow"), ground.times("a")), (3, 1));
+    assert_eq!((counts.handled, counts.retried, counts.duplicates), (2, 2, 0));
+    let mut handled = ground.handled();
+    handled.sort();
+    assert_eq!(handled, ["a", "slow"], "what was abandoned did not go on");
+    assert_eq!(ground.harness.published::<DeliveryStarted>().len(), 2);
+    assert!(ground.reasons().is_empty());
+}
+
+#[derive(Clone, Event, Serialize, Deserialize)]
+#[event(type = "shop.orders.OrderCancelled.v1", topic = "cancellations", key = order_id)]
+struct OrderCancelled {
+    order_id: String,
+}
+
+/// How many handlers run, and how many ran at once at most.
+#[derive(Clone, Default)]
+struct Load(Arc<(AtomicUsize, AtomicUsize)>);
+
+impl Load {
+    async fn work(&self) {
+        let (running, most) = &*self.0;
+        most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+        sleep(Duration::from_millis(500)).await;
+        running.fetch_sub(1, SeqCst);
+    }
+
+    fn most(&self) -> usize {
+        self.0.1.load(SeqCst)
+    }
+}
+
+async fn place(load: Load, _: Delivery<OrderPlaced>) -> Result<(), HandlerError> {
+    load.work().await;
+    Ok(())
+}
+
+async fn cancel(load: Load, _: Delivery<OrderCancelled>) -> Result<(), HandlerError> {
+    load.work().await;
+    Ok(())
+}
+
+fn busy(name: &str) -> Router<Load> {
+    Router::new(name).on(place).on(cancel)
+}
+
+impl Ground {
+    /// One with these services, and with a queue besides what carries orders.
+    async fn with(self, services: &[&str]) -> Ground {
+        let topology = Topology::new("shop")
+            .topic("orders", self.binding)
+            .topic("cancellations", Kind::Standard);
+        let topology =
+            services.iter().fold(topology, |topology, name| topology.service(&busy(name)));
+        let harness = Harness::new(topology).await.unwrap();
+        let harness = if self.on_lambda { harness.on_lambda() } else { harness };
+        Ground { harness, ..self }
+    }
+
+    /// Emits 30 events of each type.
+    async fn emit_many(&self) {
+        let ids = || (0..30).map(|number| format!("o-{number}"));
+        self.emit(&ids().map(|id| order(&id)).collect::<Vec<_>>()).await;
+        let cancelled: Vec<_> = ids().map(|order_id| OrderCancelled { order_id }).collect();
+        let report = self.harness.emitter("orders").emit_all(cancelled).await.unwrap();
+        report.into_result().unwrap();
+    }
+}
+
+async fn a_concurrency_limit_holds_across_receives_and_queues(ground: Ground) {
+    let mut ground = ground.with(&["delivery"]).await;
+    ground.emit_many().await;
+    let load = Load::default();
+    let router = busy("delivery").layer(ConcurrencyLimitLayer::new(3));
+    let counts = ground.run_as(router.with_state(load.clone())).await;
+    assert_eq!(load.most(), 3);
+    assert_eq!((counts.handled, counts.retried), (60, 0));
+}
+
+async fn a_concurrency_limit_holds_across_services(ground: Ground) {
+    let mut ground = ground.with(&["delivery", "billing"]).await;
+    ground.emit_many().await;
+    let (load, limit) = (Load::default(), GlobalConcurrencyLimitLayer::new(3));
+    for service in ["delivery", "billing"] {
+        let router = busy(service).layer(limit.clone());
+        ground.harness.start(router.with_state(load.clone()));
+    }
+    ground.harness.quiet().await.unwrap();
+    assert_eq!(load.most(), 3);
+    let handled = ["delivery", "billing"].map(|service| ground.harness.counts(service).handled);
+    assert_eq!(handled, [60, 60]);
+}
+
 async fn what_another_system_writes_is_handled_as_an_event(mut ground: Ground) {
     const SUBMIT: &str = "urn:message:Company.Project:SubmitOrder";
     let submitted = |order_id: &str| {
@@ -356,4 +479,39 @@ async fn what_another_system_writes_is_handled_as_an_event(mut ground: Ground) {
     assert_eq!(handled, ["a", "b", "busy"]);
     assert_eq!((ground.times("a"), ground.times("busy")), (1, 3));
     assert_eq!(ground.reasons(), ["undecodable: MassTransit: `message` is missing"]);
+}
+
+async fn what_is_too_large_for_a_message_is_fetched(mut ground: Ground) {
+    let store = MemoryClaimCheck::new("payloads");
+    let publisher = AwsPublisher::new(ground.harness.aws().clone(), ground.bindings.clone());
+    let emitter = Emitter::new("orders", ClaimCheckPublisher::new(publisher, store.clone()));
+    // More than a message or record can have.
+    let large = |name: &str| OrderPlaced {
+        customer: format!("{name}-{}", "x".repeat(1_100_000)),
+        order_id: name.into(),
+    };
+    let orders = vec![order("a"), large("b"), large("busy"), large("nowhere")];
+    emitter.emit_all(orders).await.unwrap().into_result().unwrap();
+    let gone = Pointer::new("payloads", "gone").to_body();
+    let foreign = Pointer::new("of-others", "a").to_body();
+    ground.put(1, &gone).await;
+    ground.put(2, &foreign).await;
+    let consumer = ground.consumer().claim_check(store.clone());
+    let counts = ground.run_as(consumer).await;
+    let mut handled = ground.handled();
+    handled.sort();
+    assert_eq!(handled, ["a", "b", "busy"]);
+    assert_eq!((counts.handled, counts.retried), (3, 2));
+    let reasons = ground.reasons();
+    let starts =
+        ["rejected: no address", "unclaimed: the payload is in", "unclaimed: the payload s3:"];
+    assert!(
+        reasons.iter().zip(starts).all(|(reason, start)| reason.starts_with(start)),
+        "{reasons:?}"
+    );
+    // Dead letters are pointers, and nothing that has been read is removed.
+    for body in ground.letters() {
+        assert!(matches!(Pointer::parse(&body), Some(Ok(_))), "{} bytes", body.len());
+    }
+    assert_eq!((reasons.len(), store.payloads().len()), (3, 3));
 }

@@ -77,11 +77,19 @@ impl<P> ClaimCheckPublisher<P> {
             PublishError::NotStored { tag, error }
         };
         let body = stored.map_err(not_stored)?.to_body();
-        let Message { destination, id, tag, key, attributes, .. } = message;
-        let (id, tag, key) = (id.clone(), tag.clone(), key.clone());
-        let bytes = u64::try_from(message.body.len()).ok();
-        let pointer = Message::new(destination.clone(), id, tag, key, attributes.clone(), body);
-        Ok(Message { offloaded: bytes, delay: message.delay, ..pointer })
+        // All but the body, which may be large.
+        let Message { destination, id, tag, key, attributes, body: payload, offloaded: _, delay } =
+            message;
+        Ok(Message {
+            destination: destination.clone(),
+            id: id.clone(),
+            tag: tag.clone(),
+            key: key.clone(),
+            attributes: attributes.clone(),
+            body,
+            offloaded: u64::try_from(payload.len()).ok(),
+            delay: *delay,
+        })
     }
 }
 
