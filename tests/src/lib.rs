@@ -1,3 +1,4 @@
-//! End-to-end tests, and the function that one of them deploys.
+//! End-to-end tests, and the programs that they run: a function, and a worker that is killed.
 
+pub mod killed;
 pub mod trial;

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use aws_sdk_sqs::types::{Message, MessageAttributeValue};
 use aws_smithy_types::Blob;
-use fanfare_core::{Attribute, Attributes, BoxError, DeadLetter, DeadLetterError, DeadLetters};
-
+use fanfare_core::{
+    Attribute, Attributes, BoxError, DeadLetter, DeadLetterError, DeadLetters,
+    telemetry::{AWS_SQS, Channel, OperationType},
+};
 use fanfare_topology::{Bindings, Kind};
 
 use crate::{
@@ -31,19 +33,24 @@ const LOOK_SECONDS: i32 = 2;
 /// Bytes of a reason that are kept.
 const REASON_BYTES: usize = 1_024;
 
+/// What SQS calls it.
+const SEND: &str = "send";
+
 /// A dead-letter queue of a service.
 #[derive(Clone, Debug)]
 pub(crate) struct DeadLetterQueue {
     aws: Aws,
     kind: Kind,
     url: String,
+    channel: Channel,
 }
 
 impl DeadLetterQueue {
     /// The one behind the queue of `service` of this kind, if it has such a queue.
     pub(crate) fn new(aws: Aws, bindings: &Bindings, service: &str, kind: Kind) -> Self {
-        let url = aws.queue_url(&bindings.dead_letter_queue_name(service, kind));
-        DeadLetterQueue { aws, kind, url }
+        let name = bindings.dead_letter_queue_name(service, kind);
+        let url = aws.queue_url(&name);
+        DeadLetterQueue { aws, kind, url, channel: Channel::new(AWS_SQS, name) }
     }
 
     /// Keeps a letter, with reason, event id and receive count as attributes.
@@ -64,7 +71,13 @@ impl DeadLetterQueue {
                 .message_group_id(legal_id(metadata.group.as_deref().unwrap_or_default()))
                 .message_deduplication_id(legal_id(&unique));
         }
-        request.send().await.map(drop).map_err(|error| Failure::of(&error))
+        let operation = self.channel.begin(OperationType::Send, SEND);
+        let sent = operation.run(request.send()).await;
+        let sent = sent.map(drop).map_err(|error| Failure::of(&error));
+        let error = sent.as_ref().err().map(|failure| &*failure.code);
+        operation.end(1, error);
+        self.channel.sent(SEND, 1, error);
+        sent
     }
 
     /// Looks at up to 10 letters and leaves them there.

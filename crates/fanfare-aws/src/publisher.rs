@@ -3,6 +3,7 @@
 mod delay;
 mod lane;
 mod left;
+mod measured;
 mod stream;
 mod target;
 
@@ -10,6 +11,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use fanfare_core::{
     Backoff, Destination, Message, PublishError, PublishReport, Publisher, RequestLimits,
+    telemetry::{AWS_KINESIS, Channel},
 };
 use fanfare_topology::{Binding, Bindings, Kind};
 use futures_util::future::join_all;
@@ -19,6 +21,7 @@ use crate::{
     limits::{BATCH_ENTRIES, SNS_BYTES, SQS_BYTES, STREAM_RECORDS, STREAM_REQUEST_BYTES},
 };
 use lane::Lane;
+use measured::Measured;
 use stream::{Stream, Streams};
 use target::Target;
 
@@ -96,6 +99,16 @@ enum Carrier<'a> {
     Stream { stream: Arc<Stream>, aggregated: bool },
 }
 
+impl Carrier<'_> {
+    /// As telemetry names it, and what it calls publishing.
+    fn channel(&self) -> (Channel, &'static str) {
+        match self {
+            Carrier::Target(target) => target.channel(),
+            Carrier::Stream { stream, .. } => (Channel::new(AWS_KINESIS, stream.name()), "put"),
+        }
+    }
+}
+
 impl AwsPublisher {
     /// A publisher for the topics and queues that `bindings` names.
     #[must_use]
@@ -125,12 +138,17 @@ impl Publisher for AwsPublisher {
             by_destination.entry(&message.destination).or_default().push(index);
         }
         let calls = by_destination.into_iter().map(|(destination, indices)| async move {
-            match self.carrier(destination) {
-                Carrier::Target(target) => Lane::new(target, batch, indices).run().await,
-                Carrier::Stream { stream, aggregated } => {
-                    stream.publish(batch, indices, aggregated).await
+            let carrier = self.carrier(destination);
+            let measured = Measured::new(carrier.channel(), batch, &indices);
+            let publish = async {
+                match carrier {
+                    Carrier::Target(target) => Lane::new(target, batch, indices).run().await,
+                    Carrier::Stream { stream, aggregated } => {
+                        stream.publish(batch, indices, aggregated).await
+                    }
                 }
-            }
+            };
+            measured.run(publish).await
         });
         let mut outcomes = vec![Err(PublishError::Blocked); batch.len()];
         for (index, outcome) in join_all(calls).await.into_iter().flatten() {

@@ -1,5 +1,6 @@
 //! One service's queue.
 
+use fanfare_core::telemetry::{AWS_SQS, Channel};
 use fanfare_topology::{Bindings, Kind};
 
 use crate::{Aws, dead_letters::DeadLetterQueue};
@@ -13,6 +14,7 @@ pub struct Queue {
     pub(crate) name: String,
     pub(crate) url: String,
     pub(crate) dead_letters: DeadLetterQueue,
+    pub(crate) channel: Channel,
 }
 
 impl Queue {
@@ -20,7 +22,8 @@ impl Queue {
         let name = bindings.queue_name(service, kind);
         let url = aws.queue_url(&name);
         let dead_letters = DeadLetterQueue::new(aws.clone(), bindings, service, kind);
-        Queue { aws, kind, name, url, dead_letters }
+        let channel = Channel::new(AWS_SQS, &*name).read_by(service);
+        Queue { aws, kind, name, url, dead_letters, channel }
     }
 
     /// Its name on AWS.

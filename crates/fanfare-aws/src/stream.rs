@@ -12,7 +12,12 @@ mod source;
 mod window;
 mod worker;
 
-use fanfare_core::{DeadLetterError, LeaseGroup};
+use std::sync::Arc;
+
+use fanfare_core::{
+    DeadLetterError, LeaseGroup,
+    telemetry::{AWS_KINESIS, Channel},
+};
 use fanfare_topology::{Bindings, Kind};
 
 use crate::{
@@ -28,13 +33,16 @@ pub struct Stream {
     aws: Aws,
     group: LeaseGroup,
     dead_letters: DeadLetterQueue,
+    channel: Channel,
 }
 
 impl Stream {
     pub(crate) fn new(aws: Aws, bindings: &Bindings, service: &str, topic: &str) -> Self {
         let group = LeaseGroup::new(service, bindings.topic_name(topic));
         let dead_letters = DeadLetterQueue::new(aws.clone(), bindings, service, Kind::Standard);
-        Stream { aws, group, dead_letters }
+        let channel = Channel::new(AWS_KINESIS, Arc::clone(&group.stream));
+        let channel = channel.read_by(Arc::clone(&group.consumer));
+        Stream { aws, group, dead_letters, channel }
     }
 
     /// Its name on AWS.

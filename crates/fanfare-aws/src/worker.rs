@@ -5,6 +5,7 @@
 //! (`settle`). What all of these share is the host (`host`).
 
 mod desk;
+mod error;
 mod handle;
 mod health;
 mod host;
@@ -19,11 +20,14 @@ mod workers;
 
 use std::{
     pin::pin,
-    sync::{Arc, Mutex, Weak, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use fanfare_core::{Consumer, ConsumerError};
+use fanfare_core::{Consumer, telemetry::AWS_SQS};
 use tokio::{
     sync::{Notify, mpsc},
     task::{JoinHandle, JoinSet},
@@ -42,9 +46,9 @@ use self::{
 use crate::{
     Queue,
     aws::LONG_POLL,
-    failure::{Class, Failure},
     limits::{IN_FLIGHT, VISIBILITY_SECONDS},
 };
+pub use error::WorkerError;
 pub use health::{Health, HealthProbe};
 pub use workers::{Workers, WorkersError};
 
@@ -97,37 +101,6 @@ pub struct Worker {
     limit: Duration,
     drain: Duration,
     health: HealthProbe,
-}
-
-/// Why a worker ended by itself.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum WorkerError {
-    /// The consumer cannot work as it was put together; nothing was received.
-    #[error(transparent)]
-    Consumer(#[from] ConsumerError),
-    /// The queue does not exist.
-    #[error("queue `{queue}` does not exist: provision it first")]
-    NoQueue {
-        /// Its name on AWS.
-        queue: String,
-    },
-    /// The credentials do not allow receiving from the queue.
-    #[error("receiving from queue `{queue}` is denied: {reason}")]
-    Denied {
-        /// Its name on AWS.
-        queue: String,
-        /// What AWS said.
-        reason: String,
-    },
-    /// AWS refuses the request itself, which trying again would not mend.
-    #[error("receiving from queue `{queue}` is refused: {reason}")]
-    Refused {
-        /// Its name on AWS.
-        queue: String,
-        /// What AWS said.
-        reason: String,
-    },
 }
 
 impl Worker {
@@ -218,6 +191,7 @@ impl Worker {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), WorkerError> {
         consumer.check()?;
+        let consumer = consumer.receives_from(AWS_SQS, self.queue.name());
         let drain = self.drain;
         let deadline = pin!(async {
             shutdown.await;
@@ -246,6 +220,7 @@ impl Worker {
             room: Notify::new(),
             wants_room: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             settler,
             pace: Mutex::new(Pace::new(self.concurrency, self.visibility)),
             batches: Mutex::new(JoinSet::new()),
@@ -301,16 +276,6 @@ impl Drop for Running {
         self.host.stop();
         self.host.batches().abort_all();
         self.closing.cancel();
-    }
-}
-
-impl WorkerError {
-    fn of(failure: &Failure, queue: String) -> Self {
-        let reason = failure.to_string();
-        match failure.class {
-            Class::NotFound => WorkerError::NoQueue { queue },
-            Class::Denied => WorkerError::Denied { queue, reason },
-            Class::Refused | Class::Transient => WorkerError::Refused { queue, reason },
-        }
+        self.host.ended.store(true, Ordering::SeqCst);
     }
 }

@@ -5,7 +5,12 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use crate::{
     ClaimCheck, DynClaimCheck, DynIdempotencyStore, DynParkedGroups, DynPublisher, HandledType,
     HandlerService, IdempotencyStore, Inbox, Opened, Outcome, ParkedGroups, Publisher, RawDelivery,
-    Reason, Retry, call::BoundDecoder, router::Policies, tag, translate::Translator,
+    Reason, Retry,
+    call::BoundDecoder,
+    router::Policies,
+    tag,
+    telemetry::{Channel, FANFARE, Telemetry},
+    translate::Translator,
 };
 
 /// Called with every delivery and what became of it.
@@ -31,6 +36,7 @@ pub struct Consumer {
     retries: Arc<HashMap<&'static str, Retry>>,
     retry: Retry,
     pub(crate) observer: Option<Observer>,
+    pub(crate) telemetry: Arc<Telemetry>,
 }
 
 /// A consumer that cannot work as it was put together.
@@ -124,6 +130,9 @@ impl Consumer {
         let decoders: HashMap<_, _> =
             handled.iter().map(|handled| handled.tag).zip(decoders).collect();
         let decoders = Arc::new(decoders);
+        let tags = handled.iter().map(|handled| handled.tag).collect();
+        let channel = Channel::new(FANFARE, Arc::clone(&name)).read_by(Arc::clone(&name));
+        let telemetry = Arc::new(Telemetry::new(channel, tags));
         Consumer {
             name,
             handled,
@@ -140,6 +149,7 @@ impl Consumer {
             retries: Arc::new(retries),
             retry: Retry::default(),
             observer: None,
+            telemetry,
         }
     }
 
@@ -226,6 +236,20 @@ impl Consumer {
     #[must_use]
     pub fn unfiltered(self) -> Self {
         Consumer { unfiltered: true, ..self }
+    }
+
+    /// Says where its deliveries come from, for spans and metrics: a `destination` of `system`, as
+    /// [`telemetry`](crate::telemetry) names them. The hosts of this project say this by themselves.
+    #[must_use]
+    pub fn receives_from(self, system: &'static str, destination: impl Into<Arc<str>>) -> Self {
+        let channel = Channel::new(system, destination).read_by(Arc::clone(&self.name));
+        Consumer { telemetry: Arc::new(self.telemetry.of(channel)), ..self }
+    }
+
+    /// Where its deliveries come from, for a host that measures its own requests.
+    #[must_use]
+    pub fn channel(&self) -> &Channel {
+        &self.telemetry.channel
     }
 
     /// Calls `observer` with every delivery and what became of it, just before it is settled: for

@@ -121,7 +121,7 @@ pub fn seal_event<E: Event>(service: &str, event: &E) -> Result<Message, EncodeE
 }
 
 fn seal_one(service: &str, pending: PendingEvent) -> Result<Message, EncodeError> {
-    pending.seal(Uuid::now_v7(), service, Context::current())
+    pending.seal(Uuid::now_v7(), service, Context::current().traced())
 }
 
 impl std::fmt::Debug for Emitter {

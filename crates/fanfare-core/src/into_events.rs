@@ -277,8 +277,8 @@ impl PendingEvent {
             tag: envelope.tag,
             attributes,
             body,
-            offloaded: None,
             delay: self.delay,
+            offloaded: None,
         })
     }
 }

@@ -9,8 +9,9 @@
 //! | answer with further events | [`IntoEvents`], [`Task`] |
 //! | write a host (a worker, a Lambda) | [`Consumer::process`], [`Outcome`], [`Disposition`] |
 //! | handle one within a database transaction | [`Router::on_tx`], [`Inbox`] |
+//! | see what it does | [`telemetry`]: its spans and metrics, in one table |
 //! | keep large payloads elsewhere | [`ClaimCheckPublisher`], [`Consumer::claim_check`] |
-//! | take part in another system's formats | [`translate`], [`Consumer::translator`] |
+//! | read and write other systems' messages | [`translate`], [`Consumer::translator`] |
 //! | write an adapter | [`Publisher`], [`DeadLetters`], [`Redelivery`], [`Inbox`], [`IdempotencyStore`], [`ParkedGroups`], [`LeaseStore`], [`ClaimCheck`] |
 
 mod backoff;
@@ -40,6 +41,7 @@ mod redelivery;
 mod retry;
 mod router;
 pub mod tag;
+pub mod telemetry;
 pub mod translate;
 mod tx_handler;
 
@@ -53,7 +55,7 @@ pub use claim_check::{
 pub use connection::{ConnectionType, Loan, Slot};
 pub use consumer::{Consumer, ConsumerError};
 pub use context::{Context, Scoped};
-pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetters, DynDeadLetters};
+pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetters, DynDeadLetters, GROUP_ATTRIBUTE};
 pub use delivery::{Attribute, Attributes, Delivery, Metadata, RawDelivery};
 pub use emitter::{EmitError, Emitter, seal, seal_event};
 pub use envelope::{DecodeError, Envelope, Opened};

@@ -44,14 +44,14 @@ pub struct Message {
     /// The envelope with its data, structured JSON; or where that is, if it is
     /// [`offloaded`](Self::offloaded).
     pub body: String,
-    /// Bytes of the payload, where it is kept elsewhere and the body is a
-    /// [`Pointer`](crate::Pointer) to it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub offloaded: Option<u64>,
     /// For how long its receiver does not see it, counted from its acceptance; none: at once. See
     /// [`Task::after`](crate::Task::after).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay: Option<Duration>,
+    /// Bytes of the payload, where it is kept elsewhere and the body is a
+    /// [`Pointer`](crate::Pointer) to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offloaded: Option<u64>,
 }
 
 impl Message {
@@ -66,7 +66,7 @@ impl Message {
         body: impl Into<String>,
     ) -> Self {
         let (id, tag, key, body) = (id.into(), tag.into(), key.into(), body.into());
-        Message { destination, id, tag, key, attributes, body, offloaded: None, delay: None }
+        Message { destination, id, tag, key, attributes, body, delay: None, offloaded: None }
     }
 
     /// What it weighs, in bytes, as SNS and SQS count: its body, and each attribute's name, data type and

@@ -55,6 +55,38 @@ pub enum Disposition {
 }
 
 impl Outcome {
+    pub(crate) const HANDLED: &'static str = "handled";
+    pub(crate) const DUPLICATE: &'static str = "duplicate";
+    pub(crate) const IGNORED: &'static str = "ignored";
+
+    /// What telemetry calls it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Outcome::Handled { .. } => Outcome::HANDLED,
+            Outcome::Duplicate => Outcome::DUPLICATE,
+            Outcome::Ignored(_) => Outcome::IGNORED,
+            Outcome::DeadLettered(_) => "dead_lettered",
+            Outcome::Failed { .. } => "retried",
+            Outcome::Blocked { .. } => "blocked",
+            Outcome::Released => "released",
+            Outcome::Lost => "lost",
+        }
+    }
+
+    /// The class of error that it ended with; none if it did not fail, or was not begun.
+    pub(crate) fn error_type(&self) -> Option<&'static str> {
+        match self {
+            Outcome::DeadLettered(reason) => Some(reason.error_type()),
+            Outcome::Failed { .. } => Some("failed"),
+            Outcome::Lost => Some("lost"),
+            Outcome::Handled { .. }
+            | Outcome::Duplicate
+            | Outcome::Ignored(_)
+            | Outcome::Blocked { .. }
+            | Outcome::Released => None,
+        }
+    }
+
     /// How to settle it.
     #[must_use]
     pub fn disposition(&self) -> Disposition {
@@ -108,6 +140,23 @@ pub enum Reason {
     },
     /// An event with its source and id was handled already, or is being, but with other data.
     OtherPayload,
+}
+
+impl Reason {
+    /// What telemetry calls it.
+    fn error_type(&self) -> &'static str {
+        match self {
+            Reason::Rejected(_) => "rejected",
+            Reason::UnknownTag { .. } => "unknown_tag",
+            Reason::Undecodable(_) => "undecodable",
+            Reason::Unclaimed(_) => "unclaimed",
+            Reason::TooManyHops(_) => "too_many_hops",
+            Reason::Exhausted { .. } => "exhausted",
+            Reason::Unpublishable(_) => "unpublishable",
+            Reason::Parked { .. } => "parked",
+            Reason::OtherPayload => "other_payload",
+        }
+    }
 }
 
 impl fmt::Display for Reason {

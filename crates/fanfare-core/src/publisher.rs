@@ -150,9 +150,6 @@ pub enum PublishError {
         /// What is wrong, without the value.
         problem: String,
     },
-    /// It cannot be said in the format of its destination; nothing was sent.
-    #[error("not sent: {0}")]
-    Untranslatable(#[from] TranslateError),
     /// Its destination cannot delay it, or not for so long; nothing was sent.
     #[error("{tag} is not sent: {problem}")]
     Undelayable {
@@ -161,6 +158,9 @@ pub enum PublishError {
         /// Why, and what to do instead.
         problem: String,
     },
+    /// It cannot be said in the format of its destination; nothing was sent.
+    #[error("not sent: {0}")]
+    Untranslatable(#[from] TranslateError),
     /// The topic or queue does not exist.
     #[error(
         "{destination} does not exist (as {resource}): declare it in the topology and provision it"
@@ -217,13 +217,31 @@ pub enum PublishError {
 }
 
 impl PublishError {
+    /// Its class, as [telemetry](crate::telemetry) names it: one word from a closed set.
+    #[must_use]
+    pub fn error_type(&self) -> &'static str {
+        match self {
+            Self::OverLimit { .. } => "over_limit",
+            Self::Malformed { .. } => "malformed",
+            Self::Untranslatable(_) => "untranslatable",
+            Self::Undelayable { .. } => "undelayable",
+            Self::NotStored { .. } => "not_stored",
+            Self::NotFound { .. } => "not_found",
+            Self::Denied { .. } => "denied",
+            Self::Refused { .. } => "refused",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Blocked => "blocked",
+        }
+    }
+
     /// Whether publishing the same message later may succeed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::OverLimit { .. } | Self::Malformed { .. } | Self::Untranslatable(_) => false,
+            Self::OverLimit { .. } | Self::Malformed { .. } => false,
             Self::Undelayable { .. } | Self::Refused { .. } => false,
             Self::NotStored { error, .. } => error.is_retryable(),
+            Self::Untranslatable(_) => false,
             // Somebody can create the topic or grant the right: the event need not change.
             Self::NotFound { .. } | Self::Denied { .. } => true,
             Self::Unavailable { .. } | Self::Blocked => true,

@@ -77,7 +77,8 @@
 //! # Outward
 //!
 //! The same translator puts an event into the foreign format: [`TranslatingPublisher`] does so for the
-//! destinations that it is told, such as the queue of one old service, while a topic keeps ours.
+//! destinations that it is told, such as the queue of one old service, while a topic keeps ours. Where
+//! events go through an outbox, that is the relay's publisher.
 //!
 //! # Identity
 //!
@@ -103,6 +104,8 @@ pub use notification::SnsNotification;
 pub use publisher::TranslatingPublisher;
 pub use translation::Translation;
 
+use std::{fmt, sync::Arc};
+
 use serde_json::value::RawValue;
 
 use crate::{Envelope, Message, RawDelivery};
@@ -125,6 +128,17 @@ pub trait Translator: Send + Sync {
     /// # Errors
     /// [`TranslateError`] if it cannot be said in the foreign format; it is not sent then.
     fn outward(&self, message: Message) -> Result<Message, TranslateError>;
+}
+
+/// One translator for several consumers or publishers.
+impl<T: Translator + ?Sized> Translator for Arc<T> {
+    fn inward(&self, delivery: &RawDelivery) -> Result<Option<Inward>, TranslateError> {
+        (**self).inward(delivery)
+    }
+
+    fn outward(&self, message: Message) -> Result<Message, TranslateError> {
+        (**self).outward(message)
+    }
 }
 
 /// What a translator found in a message.
@@ -157,8 +171,8 @@ impl Translated {
 }
 
 /// Without data: payloads stay out of logs.
-impl std::fmt::Debug for Translated {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Translated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Translated")
             .field("envelope", &self.envelope)
             .field("bytes", &self.data.get().len())

@@ -2,7 +2,7 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use fanfare_core::{Cancellation, Disposition, GivenBack, Outcome, RawDelivery};
+use fanfare_core::{Cancellation, Consumer, Disposition, GivenBack, Outcome, RawDelivery};
 use futures_util::{StreamExt, future};
 use lambda_runtime::Context;
 
@@ -17,6 +17,7 @@ use crate::{
 /// Handles a batch within the time that the invocation has.
 pub(crate) async fn handle(
     host: &Host,
+    consumer: &Consumer,
     mut batch: Batch,
     context: &Context,
     deadline: Deadline,
@@ -28,7 +29,8 @@ pub(crate) async fn handle(
         metadata.request_id = Some(context.request_id.clone());
         metadata.traceparent = metadata.traceparent.take().or_else(|| trace.clone());
     }
-    let outcomes = process(host, origin, deliveries, deadline).await;
+    consumer.channel().consumed(deliveries.len());
+    let outcomes = process(host, consumer, deliveries, deadline).await;
     // What has no outcome is given back at once, as a worker does.
     let failed = outcomes.iter().enumerate().filter_map(|(place, outcome)| {
         match outcome.as_ref().map(Outcome::disposition) {
@@ -60,12 +62,10 @@ pub(crate) async fn handle(
 /// The outcome of each delivery that has one in time.
 async fn process(
     host: &Host,
-    origin: Origin,
+    consumer: &Consumer,
     deliveries: Vec<RawDelivery>,
     deadline: Deadline,
 ) -> Vec<Option<Outcome>> {
-    // A stream brings every event of its topic.
-    let consumer = if origin == Origin::Kinesis { &host.unfiltered } else { &host.consumer };
     let mut outcomes: Vec<Option<Outcome>> = vec![None; deliveries.len()];
     let cancellations: Vec<Cancellation> =
         deliveries.iter().map(|delivery| delivery.cancellation.clone()).collect();

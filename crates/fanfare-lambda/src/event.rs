@@ -103,6 +103,7 @@ pub(crate) struct KinesisRecord {
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct SnsMessage {
     pub(crate) message_id: Option<String>,
+    pub(crate) topic_arn: Option<String>,
     pub(crate) message: Option<String>,
     #[serde(default, deserialize_with = "attributes::<SnsAttribute, _>")]
     pub(crate) message_attributes: Attributes,

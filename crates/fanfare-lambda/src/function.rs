@@ -9,6 +9,10 @@ use std::{
 
 use fanfare_core::{
     BoxFuture, Consumer, ConsumerError, DeadLetters, DynDeadLetters, DynRedelivery, Redelivery,
+    telemetry::{
+        BATCH_MESSAGE_COUNT, CONSUMER_GROUP_NAME, DESTINATION_NAME, FAAS_INVOCATION_ID,
+        FAAS_TRIGGER, OTEL_KIND, OTEL_NAME, SYSTEM,
+    },
 };
 use lambda_runtime::LambdaEvent;
 use tower::Service;
@@ -17,6 +21,7 @@ use tracing::Instrument;
 use crate::{
     Deadline, Error, Event, InvocationError, Response, batch,
     memory::Memory,
+    readers::Readers,
     reported::Reported,
     source::{self, Any, Kinesis, Sns, Source, Sqs},
 };
@@ -42,8 +47,7 @@ pub struct Function<S> {
 #[derive(Clone)]
 pub(crate) struct Host {
     pub(crate) consumer: Consumer,
-    /// The same, for a source that brings every event of its topic.
-    pub(crate) unfiltered: Consumer,
+    pub(crate) readers: Arc<Readers>,
     checked: Result<(), ConsumerError>,
     pub(crate) concurrency: usize,
     pub(crate) dead_letters: Arc<dyn DynDeadLetters>,
@@ -105,7 +109,7 @@ impl<S> Function<S> {
         let consumer = consumer.into();
         let host = Host {
             checked: consumer.check(),
-            unfiltered: consumer.clone().unfiltered(),
+            readers: Arc::default(),
             consumer,
             concurrency: CONCURRENCY,
             dead_letters: Arc::new(Reported),
@@ -191,14 +195,21 @@ impl<S: Source> Service<LambdaEvent<Event>> for Function<S> {
             let LambdaEvent { payload, context, .. } = event;
             let deadline = Deadline::starting_now(context.deadline);
             let Some(batch) = source::read::<S>(payload)? else { return Ok(Response::default()) };
+            let consumer = host.readers.reader(&host.consumer, &batch);
+            let channel = consumer.channel();
             let span = tracing::info_span!(
                 "invoke",
-                request_id = %context.request_id,
+                { OTEL_NAME } = context.env_config.function_name,
+                { OTEL_KIND } = "server",
+                { FAAS_INVOCATION_ID } = context.request_id,
+                { FAAS_TRIGGER } = "pubsub",
                 trace_id = context.xray_trace_id.as_deref(),
-                source = batch.origin.name(),
-                batch = batch.deliveries.len(),
+                { SYSTEM } = channel.system(),
+                { DESTINATION_NAME } = channel.destination(),
+                { CONSUMER_GROUP_NAME } = channel.consumer_group(),
+                { BATCH_MESSAGE_COUNT } = batch.deliveries.len(),
             );
-            batch::handle(&host, batch, &context, deadline).instrument(span).await
+            batch::handle(&host, &consumer, batch, &context, deadline).instrument(span).await
         })
     }
 }

@@ -58,6 +58,7 @@ mod function;
 mod init;
 mod kinesis;
 mod memory;
+mod readers;
 mod reported;
 mod response;
 mod sns;

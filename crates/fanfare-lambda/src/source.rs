@@ -71,7 +71,7 @@ pub enum Origin {
 /// What came in one event.
 pub(crate) struct Batch {
     pub(crate) origin: Origin,
-    /// The queue or stream; a mapping brings one.
+    /// The queue, stream or topic; an event brings one.
     pub(crate) arn: Option<String>,
     pub(crate) deliveries: Vec<RawDelivery>,
     /// For each delivery what its failure is reported by.
@@ -117,7 +117,9 @@ pub(crate) fn read<S: Source>(event: Event) -> Result<Option<Batch>, InvocationE
         Origin::Kinesis => kinesis::read,
         Origin::Sns => sns::read,
     };
-    let mut batch = Batch::with_capacity(*origin, first.event_source_arn.clone(), records.len());
+    let topic = || first.sns.as_ref().and_then(|message| message.topic_arn.clone());
+    let arn = first.event_source_arn.clone().or_else(topic);
+    let mut batch = Batch::with_capacity(*origin, arn, records.len());
     for (place, record) in event.records.into_iter().flatten().enumerate() {
         read(place, record, &mut batch)?;
     }

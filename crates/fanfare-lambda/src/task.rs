@@ -6,7 +6,10 @@ use std::{
     task::{self, Poll},
 };
 
-use fanfare_core::BoxFuture;
+use fanfare_core::{
+    BoxFuture,
+    telemetry::{FAAS_INVOCATION_ID, FAAS_TRIGGER, OTEL_KIND, OTEL_NAME},
+};
 use lambda_runtime::LambdaEvent;
 use serde::{Serialize, de::IgnoredAny};
 use serde_json::Value;
@@ -71,7 +74,10 @@ impl Service<LambdaEvent<IgnoredAny>> for Task {
         cause.traceparent = context.xray_trace_id.as_deref().and_then(traceparent);
         let span = tracing::info_span!(
             "invoke",
-            request_id = %context.request_id,
+            { OTEL_NAME } = context.env_config.function_name,
+            { OTEL_KIND } = "server",
+            { FAAS_INVOCATION_ID } = context.request_id,
+            { FAAS_TRIGGER } = "other",
             trace_id = context.xray_trace_id.as_deref(),
         );
         let work = Arc::clone(&self.work);

@@ -61,12 +61,25 @@ async fn what_a_handler_logs_is_within_its_delivery_within_its_invocation() {
     invoke_in(&sqs(World::default().consumer()), batch, context).await.unwrap();
     let log = log.text();
     let line = log.lines().find(|line| line.contains("no driver")).unwrap();
-    let invoke = format!(
-        r#"invoke{{request_id=request-1 trace_id="{INVOCATION}" source="aws:sqs" batch=2}}"#
-    );
-    let handle = line.split_once(&invoke).unwrap().1;
-    assert!(handle.starts_with(":handle{"), "{line}");
-    assert!(handle.contains(r#"attempt=1 request_id="request-1"}"#), "{line}");
+    let invoke = line.split_once("invoke{").unwrap().1;
+    let (invoke, process) = invoke.split_once("}:process{").unwrap();
+    for field in [
+        r#"faas.invocation_id="request-1" faas.trigger="pubsub""#,
+        &format!(r#"trace_id="{INVOCATION}""#),
+        r#"messaging.system="aws_sqs" messaging.destination.name="shop-delivery""#,
+        "messaging.batch.message_count=2",
+    ] {
+        assert!(invoke.contains(field), "{field} in {invoke}");
+    }
+    for field in [
+        "otel.name=process shop-delivery",
+        r#"fanfare.event.id="fail-1-id""#,
+        "fanfare.attempt=1",
+        r#"faas.invocation_id="request-1""#,
+        r#"traceparent="00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01""#,
+    ] {
+        assert!(process.contains(field), "{field} in {process}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

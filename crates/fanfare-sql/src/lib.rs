@@ -35,6 +35,7 @@ mod leases;
 mod log;
 mod names;
 mod outbox;
+mod parked;
 mod projection;
 mod query;
 mod relay;
@@ -53,6 +54,7 @@ pub use inbox::SqlInbox;
 pub use leases::SqlLeaseStore;
 pub use log::{AppendError, EventLog, Expected, Filter, LoggedEvent, Position};
 pub use outbox::{Backlog, DeadEvent, HeldKey, Outbox, RecordError};
+pub use parked::SqlParkedGroups;
 pub use projection::{
     BuildProgress, Generation, Lag, OnFailure, Projection, ProjectionError, Until, View,
 };

@@ -36,6 +36,7 @@ pub(crate) const POSTGRES: &[Migration] = migrations!("postgres":
     3 "log",
     4 "projections",
     5 "leases",
+    6 "parked_groups",
 );
 
 #[cfg(feature = "sqlite")]
@@ -45,6 +46,7 @@ pub(crate) const SQLITE: &[Migration] = migrations!("sqlite":
     3 "log",
     4 "projections",
     5 "leases",
+    6 "parked_groups",
 );
 
 /// Makes the table that remembers what has been applied.

@@ -1,5 +1,5 @@
 //! For tests: a [`Harness`] that runs real services on the simulator and the contracts that lease
-//! stores and idempotency stores are held to, for those who use fanfare; and for fanfare itself the conformance suite that holds the simulator to what AWS does, LocalStack,
+//! stores, idempotency stores and stores of parked groups are held to, for those who use fanfare; and for fanfare itself the conformance suite that holds the simulator to what AWS does, LocalStack,
 //! DynamoDB, and databases of a test's own on PostgreSQL and SQLite.
 
 pub mod conformance;
@@ -8,6 +8,7 @@ mod harness;
 mod idempotency;
 mod leases;
 pub mod localstack;
+mod parked;
 pub mod postgres;
 pub mod runtime_api;
 pub mod sqlite;
@@ -15,3 +16,4 @@ pub mod sqlite;
 pub use harness::{Counts, Harness, HarnessError};
 pub use idempotency::idempotency_store_contract;
 pub use leases::lease_store_contract;
+pub use parked::parked_groups_contract;

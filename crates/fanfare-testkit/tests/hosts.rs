@@ -4,7 +4,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -19,6 +22,11 @@ use fanfare_testkit::{Counts, Harness};
 use fanfare_topology::{Binding, Bindings, Kind, Kinesis, Topology};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::time::sleep;
+use tower::{
+    limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer},
+    timeout::TimeoutLayer,
+};
 
 /// Each case by what may carry its events.
 macro_rules! cases {
@@ -56,6 +64,9 @@ cases! {
     a_service_goes_on_where_it_was_stopped: standard fifo stream aggregated;
     what_another_system_writes_is_handled_as_an_event: standard fifo stream aggregated;
     what_is_too_large_for_a_message_is_fetched: standard fifo stream aggregated;
+    a_layers_time_out_is_a_retry_and_leaves_nothing_behind: standard fifo stream aggregated;
+    a_concurrency_limit_holds_across_receives_and_queues: standard fifo stream aggregated;
+    a_concurrency_limit_holds_across_services: standard fifo stream aggregated;
 }
 
 fn standard() -> Binding {
@@ -117,6 +128,7 @@ async fn deliver(
         "busy" if times < 3 => return Err(HandlerError::retry("no driver")),
         "panic" if times < 2 => panic!("no road"),
         "nowhere" => return Err(HandlerError::reject("no address")),
+        "slow" if times < 3 => sleep(Duration::from_secs(20)).await,
         _ => {}
     }
     done.0.lock().unwrap().handled.push(order_id.clone());
@@ -126,6 +138,7 @@ async fn deliver(
 /// A service on a host, and what carries its events.
 struct Ground {
     harness: Harness,
+    on_lambda: bool,
     binding: Binding,
     bindings: Bindings,
     done: Done,
@@ -141,7 +154,7 @@ impl Ground {
         let harness = Harness::new(topology).await.unwrap();
         let harness = if on_lambda { harness.on_lambda() } else { harness };
         let done = Done::default();
-        Ground { harness, binding, bindings, done }
+        Ground { harness, on_lambda, binding, bindings, done }
     }
 
     fn consumer(&self) -> Consumer {
@@ -344,6 +357,106 @@ async fn a_service_goes_on_where_it_was_stopped(mut ground: Ground) {
     assert_eq!(ground.handled(), ["a"], "nobody waits for who is stopped");
     ground.run().await;
     assert_eq!(ground.handled(), ["a", "b"]);
+}
+
+async fn a_layers_time_out_is_a_retry_and_leaves_nothing_behind(mut ground: Ground) {
+    ground.emit(&["slow", "a"].map(order)).await;
+    let router: Router<Done> =
+        Router::new("delivery").on(deliver).layer(TimeoutLayer::new(Duration::from_secs(2)));
+    let consumer = router.with_state(ground.done.clone());
+    // A claim that a time-out left behind would make the next try a duplicate, or keep it waiting.
+    let counts = ground.run_as(consumer.idempotency(MemoryIdempotencyStore::default())).await;
+    assert_eq!((ground.times("slow"), ground.times("a")), (3, 1));
+    assert_eq!((counts.handled, counts.retried, counts.duplicates), (2, 2, 0));
+    let mut handled = ground.handled();
+    handled.sort();
+    assert_eq!(handled, ["a", "slow"], "what was abandoned did not go on");
+    assert_eq!(ground.harness.published::<DeliveryStarted>().len(), 2);
+    assert!(ground.reasons().is_empty());
+}
+
+#[derive(Clone, Event, Serialize, Deserialize)]
+#[event(type = "shop.orders.OrderCancelled.v1", topic = "cancellations", key = order_id)]
+struct OrderCancelled {
+    order_id: String,
+}
+
+/// How many handlers run, and how many ran at once at most.
+#[derive(Clone, Default)]
+struct Load(Arc<(AtomicUsize, AtomicUsize)>);
+
+impl Load {
+    async fn work(&self) {
+        let (running, most) = &*self.0;
+        most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+        sleep(Duration::from_millis(500)).await;
+        running.fetch_sub(1, SeqCst);
+    }
+
+    fn most(&self) -> usize {
+        self.0.1.load(SeqCst)
+    }
+}
+
+async fn place(load: Load, _: Delivery<OrderPlaced>) -> Result<(), HandlerError> {
+    load.work().await;
+    Ok(())
+}
+
+async fn cancel(load: Load, _: Delivery<OrderCancelled>) -> Result<(), HandlerError> {
+    load.work().await;
+    Ok(())
+}
+
+fn busy(name: &str) -> Router<Load> {
+    Router::new(name).on(place).on(cancel)
+}
+
+impl Ground {
+    /// One with these services, and with a queue besides what carries orders.
+    async fn with(self, services: &[&str]) -> Ground {
+        let topology = Topology::new("shop")
+            .topic("orders", self.binding)
+            .topic("cancellations", Kind::Standard);
+        let topology =
+            services.iter().fold(topology, |topology, name| topology.service(&busy(name)));
+        let harness = Harness::new(topology).await.unwrap();
+        let harness = if self.on_lambda { harness.on_lambda() } else { harness };
+        Ground { harness, ..self }
+    }
+
+    /// Emits 30 events of each type.
+    async fn emit_many(&self) {
+        let ids = || (0..30).map(|number| format!("o-{number}"));
+        self.emit(&ids().map(|id| order(&id)).collect::<Vec<_>>()).await;
+        let cancelled: Vec<_> = ids().map(|order_id| OrderCancelled { order_id }).collect();
+        let report = self.harness.emitter("orders").emit_all(cancelled).await.unwrap();
+        report.into_result().unwrap();
+    }
+}
+
+async fn a_concurrency_limit_holds_across_receives_and_queues(ground: Ground) {
+    let mut ground = ground.with(&["delivery"]).await;
+    ground.emit_many().await;
+    let load = Load::default();
+    let router = busy("delivery").layer(ConcurrencyLimitLayer::new(3));
+    let counts = ground.run_as(router.with_state(load.clone())).await;
+    assert_eq!(load.most(), 3);
+    assert_eq!((counts.handled, counts.retried), (60, 0));
+}
+
+async fn a_concurrency_limit_holds_across_services(ground: Ground) {
+    let mut ground = ground.with(&["delivery", "billing"]).await;
+    ground.emit_many().await;
+    let (load, limit) = (Load::default(), GlobalConcurrencyLimitLayer::new(3));
+    for service in ["delivery", "billing"] {
+        let router = busy(service).layer(limit.clone());
+        ground.harness.start(router.with_state(load.clone()));
+    }
+    ground.harness.quiet().await.unwrap();
+    assert_eq!(load.most(), 3);
+    let handled = ["delivery", "billing"].map(|service| ground.harness.counts(service).handled);
+    assert_eq!(handled, [60, 60]);
 }
 
 async fn what_another_system_writes_is_handled_as_an_event(mut ground: Ground) {

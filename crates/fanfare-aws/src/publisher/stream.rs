@@ -56,6 +56,10 @@ pub(super) struct Stream {
 }
 
 impl Stream {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Publishes the messages of `batch` at `indices`.
     pub(super) async fn publish(
         &self,

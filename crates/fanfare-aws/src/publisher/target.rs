@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use aws_sdk_sns::types::{MessageAttributeValue as SnsAttribute, PublishBatchRequestEntry};
 use aws_sdk_sqs::types::{MessageAttributeValue as SqsAttribute, SendMessageBatchRequestEntry};
 use aws_smithy_types::error::operation::BuildError;
-use fanfare_core::{Message, PAYLOAD_SIZE_ATTRIBUTE, PublishError};
+use fanfare_core::{
+    Message, PAYLOAD_SIZE_ATTRIBUTE, PublishError,
+    telemetry::{AWS_SNS, AWS_SQS, Channel},
+};
 use fanfare_topology::{Bindings, Kind, Tenant};
 
 use super::delay;
@@ -61,6 +64,16 @@ impl<'a> Target<'a> {
         match &self.address {
             Address::TopicArn(address) | Address::QueueUrl(address) => address,
         }
+    }
+
+    /// As telemetry names it, and what it calls sending.
+    pub(super) fn channel(&self) -> (Channel, &'static str) {
+        let (system, separator, operation) = match self.address {
+            Address::TopicArn(_) => (AWS_SNS, ':', "publish"),
+            Address::QueueUrl(_) => (AWS_SQS, '/', "send"),
+        };
+        let name = self.resource().rsplit(separator).next().unwrap_or_default();
+        (Channel::new(system, name), operation)
     }
 
     /// Refuses what would be refused, or silently dropped.

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use aws_smithy_types::base64;
-use fanfare_core::{Attribute, DeadLetter, DeadLetterError, DeadLetters, RawDelivery};
+use fanfare_core::{
+    Attribute, DeadLetter, DeadLetterError, DeadLetters, GROUP_ATTRIBUTE, RawDelivery,
+};
 use serde_json::json;
 
 use super::Stream;
@@ -85,6 +87,10 @@ fn addressed(stream: &str, delivery: &RawDelivery, whole: bool) -> RawDelivery {
     for (name, value) in [(STREAM, stream), (SHARD, shard), (SEQUENCE_NUMBER, sequence_number)] {
         attributes.insert(name.into(), Attribute::text(value));
     }
+    if let Some(key) = delivery.metadata.group.as_deref().filter(|key| key.chars().all(is_allowed))
+    {
+        attributes.insert(GROUP_ATTRIBUTE.into(), Attribute::text(key));
+    }
     let mut addressed = RawDelivery::new(body, delivery.metadata.clone());
     addressed.attributes = attributes;
     addressed
@@ -97,7 +103,8 @@ mod tests {
     use super::*;
 
     fn letter(body: impl Into<String>) -> RawDelivery {
-        addressed("orders", &RawDelivery::new(body, Metadata::new("shardId-0/495/3", 1)), true)
+        let metadata = Metadata::new("shardId-0/495/3", 1).in_group("key-1");
+        addressed("orders", &RawDelivery::new(body, metadata), true)
     }
 
     fn attribute<'a>(letter: &'a RawDelivery, name: &str) -> Option<&'a str> {
@@ -108,8 +115,9 @@ mod tests {
     fn a_letter_says_where_it_comes_from_and_is_untouched_where_sqs_takes_it() {
         let letter = letter("{}");
         assert_eq!(letter.body, "{}");
-        let place = [STREAM, SHARD, SEQUENCE_NUMBER].map(|name| attribute(&letter, name));
-        assert_eq!(place, [Some("orders"), Some("shardId-0"), Some("495")]);
+        let names = [STREAM, SHARD, SEQUENCE_NUMBER, GROUP_ATTRIBUTE];
+        let place = names.map(|name| attribute(&letter, name));
+        assert_eq!(place, [Some("orders"), Some("shardId-0"), Some("495"), Some("key-1")]);
         assert_eq!(attribute(&letter, ENCODING), None);
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fanfare_core::Checkpoint;
+use fanfare_core::{Checkpoint, telemetry::OperationType};
 use tokio::time::Instant;
 
 use super::{
@@ -60,10 +60,13 @@ impl Reader {
         };
         let request = self.shards.stream().aws.kinesis().get_records();
         let request = request.shard_iterator(iterator).limit(self.pace.limit(room));
-        let mut answer = match request.send().await {
+        let operation = self.shards.stream().channel.begin(OperationType::Receive, "receive");
+        let answer = operation.run(request.send()).await.map_err(|error| Failure::of(&error));
+        let records = answer.as_ref().map_or(0, |answer| answer.records.len());
+        operation.end(records, answer.as_ref().err().map(|failure| &*failure.code));
+        let mut answer = match answer {
             Ok(answer) => answer,
-            Err(error) => {
-                let failure = Failure::of(&error);
+            Err(failure) => {
                 if failure.code == "ExpiredIteratorException" {
                     self.iterator = None;
                     self.pace.again(sent);

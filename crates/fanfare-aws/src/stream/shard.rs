@@ -209,6 +209,7 @@ impl Shard {
 
     /// Moves what was read into the window, as far as there is room.
     fn fill(&mut self) {
+        let mut consumed = 0;
         while self.window.room().is_some()
             && let Some(record) = self.read.pop_front()
         {
@@ -217,7 +218,9 @@ impl Shard {
             if let Some(source) = &mut self.source {
                 source.opened(events);
             }
+            consumed += events;
         }
+        self.host.consumer.channel().consumed(consumed);
     }
 
     /// Takes what was fetched; an error if nothing can be had of the shard.

@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use fanfare_core::{Checkpoint, Consumer, ConsumerError, LeaseError, LeaseStore};
+use fanfare_core::{
+    Checkpoint, Consumer, ConsumerError, LeaseError, LeaseStore, telemetry::AWS_KINESIS,
+};
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -263,6 +265,7 @@ impl StreamWorker {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), StreamWorkerError> {
         let consumer = consumer.into().unfiltered();
+        let consumer = consumer.receives_from(AWS_KINESIS, self.stream.name());
         consumer.check()?;
         let mut settings = Settings::new(match self.start {
             StartAt::Oldest => Checkpoint::Oldest,

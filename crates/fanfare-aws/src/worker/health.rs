@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -64,9 +64,10 @@ impl HealthProbe {
     pub fn health(&self) -> Health {
         let now = Instant::now();
         let running = self.running();
-        let hosts: Vec<Arc<Host>> = running.iter().filter_map(Weak::upgrade).collect();
+        let hosts = running.iter().filter_map(Weak::upgrade);
+        let hosts = hosts.filter(|host| !host.ended.load(Ordering::SeqCst));
         let ended = Health { ended: !running.is_empty(), ..Health::default() };
-        hosts.iter().map(|host| host.health(now)).reduce(Health::and).unwrap_or(ended)
+        hosts.map(|host| host.health(now)).reduce(Health::and).unwrap_or(ended)
     }
 
     /// Reads the health of this one, too, from now on.

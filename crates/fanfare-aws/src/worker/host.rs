@@ -46,6 +46,7 @@ pub(super) struct Host {
     pub(super) room: Notify,
     pub(super) wants_room: AtomicBool,
     pub(super) stopping: AtomicBool,
+    pub(super) ended: AtomicBool,
     pub(super) settler: mpsc::UnboundedSender<Vec<Settlement>>,
     pub(super) pace: Mutex<Pace>,
     pub(super) batches: Mutex<JoinSet<()>>,

@@ -1,7 +1,7 @@
 //! What a worker holds: the leases on messages, from their receive until they are settled or lost.
 //!
-//! A lease ends at its deadline, which is counted from before a renewal was sent. What is lost is
-//! cancelled, and whoever comes to settle it is told to leave it. Here is only the table; what talks to
+//! A lease ends at its deadline, a little before anybody else can have the message: that is counted from
+//! before a renewal was sent. What is lost is cancelled, and whoever comes to settle it is told to leave it. Here is only the table; what talks to
 //! SQS is the keeper (`keeper`), and the settler (`settle`).
 
 use std::{
@@ -37,7 +37,7 @@ pub(super) struct Taken {
 pub(super) struct Renewal {
     pub(super) key: Key,
     pub(super) receipt: String,
-    /// The deadline that it makes.
+    /// When the message is to be visible again.
     pub(super) until: Instant,
 }
 
@@ -139,7 +139,7 @@ impl Leases {
                 received_at: since,
                 since: now,
                 due: now + self.visibility / 3,
-                deadline: since + self.visibility,
+                deadline: since + self.visibility - self.margin(),
                 state: State::Held,
             };
             table.leases.insert(key, lease);
@@ -190,7 +190,11 @@ impl Leases {
         let lost = self.lose(&mut table, lost);
 
         let limit = self.limit;
-        let renewable = |lease: &Lease| lease.state == State::Held && lease.renewable(limit);
+        let renewable = |lease: &Lease| {
+            // Not where that would put its deadline off no more.
+            let last = lease.received_at + limit - self.margin();
+            lease.state == State::Held && lease.deadline < last
+        };
         let is_due = |lease: &Lease| renewable(lease) && lease.due <= now;
         let mut renewals = Vec::new();
         if table.leases.values().any(is_due) {
@@ -226,7 +230,7 @@ impl Leases {
             let Some(lease) = table.leases.get_mut(key) else { continue };
             match outcome(index) {
                 Renewed::Yes if lease.is_ours() => {
-                    (lease.since, lease.deadline) = (sent, *until);
+                    (lease.since, lease.deadline) = (sent, *until - self.margin());
                     lease.due = sent + self.visibility / 3;
                 }
                 Renewed::NotYet if lease.is_ours() => lease.due = now + self.retry(),
@@ -243,6 +247,12 @@ impl Leases {
         }
         let lost = self.lose(&mut table, lost);
         (settlements, lost)
+    }
+
+    /// How long before the message is visible again the lease on it ends: a second, where leases are not
+    /// very short.
+    fn margin(&self) -> Duration {
+        (self.visibility / 30).min(Duration::from_secs(1))
     }
 
     /// How long after a renewal that failed it is tried again.
@@ -322,11 +332,6 @@ impl Lease {
     /// Whether it is neither lost nor the settler's.
     fn is_ours(&self) -> bool {
         !matches!(self.state, State::Settling | State::Lost)
-    }
-
-    /// Whether a renewal would put its deadline off.
-    fn renewable(&self, limit: Duration) -> bool {
-        self.deadline < self.received_at + limit
     }
 
     fn settlement(&mut self, key: Key, disposition: Disposition) -> Settlement {

@@ -90,14 +90,14 @@ impl Pace {
         }
     }
 
-    /// How many messages are received ahead of the handlers: what these finish while a receive is under
-    /// way, and one receive, as that asks for ten at once.
+    /// How many messages are held beside those in handlers: what these finish while a receive is under way,
+    /// and a delete, which takes as long; and one receive, as that asks for ten at once.
     pub(super) fn prefetch(&self) -> usize {
         let Some(handling) = self.handling else { return 0 };
         let most = (self.concurrency * 10).clamp(PREFETCH.0, PREFETCH.1) as f64;
         let rate = self.concurrency as f64 / handling.max(f64::EPSILON);
         let receiving = self.receiving.unwrap_or(RECEIVE.as_secs_f64());
-        let wanted = rate * receiving + BATCH_ENTRIES as f64;
+        let wanted = rate * 2.0 * receiving + BATCH_ENTRIES as f64;
         wanted.min(rate * self.ahead.as_secs_f64()).min(most) as usize
     }
 
@@ -228,8 +228,8 @@ mod tests {
         assert_eq!(pace(30, Some(SECOND)).prefetch(), 7, "what begins in a quarter of a second");
         assert_eq!(
             pace(30, Some(SECOND / 200)).prefetch(),
-            130,
-            "6,000 a second for 20 ms, and 10"
+            250,
+            "6,000 a second for 40 ms, and 10"
         );
         assert_eq!(pace(30, Some(Duration::ZERO)).prefetch(), 300);
         assert_eq!(pace(1, Some(Duration::ZERO)).prefetch(), 30);

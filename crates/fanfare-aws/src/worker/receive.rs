@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName as System};
-use fanfare_core::{Attribute, Attributes, Backoff, Metadata, RawDelivery};
+use fanfare_core::{
+    Attribute, Attributes, Backoff, Metadata, RawDelivery, telemetry::OperationType,
+};
 use jiff::Timestamp;
 
 use crate::{Queue, failure::Failure};
@@ -26,7 +28,7 @@ pub(super) async fn receive(
     wait: Duration,
     visibility: Duration,
 ) -> Result<Vec<Received>, Failure> {
-    let answer = queue
+    let request = queue
         .aws
         .polling()
         .receive_message()
@@ -37,11 +39,14 @@ pub(super) async fn receive(
         .message_attribute_names("All")
         .message_system_attribute_names(System::ApproximateReceiveCount)
         .message_system_attribute_names(System::SentTimestamp)
-        .message_system_attribute_names(System::MessageGroupId)
-        .send()
-        .await
-        .map_err(|error| Failure::of(&error))?;
-    let messages = answer.messages.unwrap_or_default();
+        .message_system_attribute_names(System::MessageGroupId);
+    let operation = queue.channel.begin(OperationType::Receive, "receive");
+    let answer = operation.run(request.send()).await.map_err(|error| Failure::of(&error));
+    let messages = answer.map(|answer| answer.messages.unwrap_or_default());
+    let error = messages.as_ref().err().map(|failure| &*failure.code);
+    operation.end(messages.as_ref().map_or(0, Vec::len), error);
+    let messages = messages?;
+    queue.channel.consumed(messages.len());
     let ordered = queue.is_fifo();
     let mut received: Vec<Received> =
         messages.into_iter().map(|message| received(message, ordered)).collect();

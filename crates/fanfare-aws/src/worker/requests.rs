@@ -6,7 +6,7 @@ use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
 };
 use aws_smithy_types::error::operation::BuildError;
-use fanfare_core::{GivenBack, Redelivery};
+use fanfare_core::{GivenBack, Redelivery, telemetry::OperationType};
 
 use super::receive::whole_seconds;
 use crate::{
@@ -33,10 +33,14 @@ pub(super) async fn delete<'a>(
             .receipt_handle(receipt)
             .build()
     };
-    let entries: Result<_, BuildError> = receipts.enumerate().map(entry).collect();
-    let request = queue.aws.sqs().delete_message_batch().queue_url(&queue.url);
-    let answer = request.set_entries(Some(entries.map_err(Failure::unbuildable)?)).send().await;
-    Ok(failures(answer.map_err(|error| Failure::of(&error))?.failed()))
+    let entries: Result<Vec<_>, BuildError> = receipts.enumerate().map(entry).collect();
+    let entries = entries.map_err(Failure::unbuildable)?;
+    settling(queue, "delete", entries.len(), async {
+        let request = queue.aws.sqs().delete_message_batch().queue_url(&queue.url);
+        let answer = request.set_entries(Some(entries)).send().await;
+        Ok(failures(answer.map_err(|error| Failure::of(&error))?.failed()))
+    })
+    .await
 }
 
 /// Changes up to 10 messages, by receipt and seconds.
@@ -51,10 +55,31 @@ pub(super) async fn change_visibility<'a>(
             .visibility_timeout(seconds)
             .build()
     };
-    let entries: Result<_, BuildError> = changes.enumerate().map(entry).collect();
-    let request = queue.aws.sqs().change_message_visibility_batch().queue_url(&queue.url);
-    let answer = request.set_entries(Some(entries.map_err(Failure::unbuildable)?)).send().await;
-    Ok(failures(answer.map_err(|error| Failure::of(&error))?.failed()))
+    let entries: Result<Vec<_>, BuildError> = changes.enumerate().map(entry).collect();
+    let entries = entries.map_err(Failure::unbuildable)?;
+    settling(queue, "change_visibility", entries.len(), async {
+        let request = queue.aws.sqs().change_message_visibility_batch().queue_url(&queue.url);
+        let answer = request.set_entries(Some(entries)).send().await;
+        Ok(failures(answer.map_err(|error| Failure::of(&error))?.failed()))
+    })
+    .await
+}
+
+/// Sends a request about so many messages, as an operation that telemetry tells of.
+async fn settling(
+    queue: &Queue,
+    operation: &'static str,
+    messages: usize,
+    request: impl Future<Output = Result<Failures, Failure>>,
+) -> Result<Failures, Failure> {
+    let operation = queue.channel.begin(OperationType::Settle, operation);
+    let answer = operation.run(request).await;
+    let failure = match &answer {
+        Ok(failures) => failures.iter().min_by_key(|(index, _)| **index).map(|(_, one)| one),
+        Err(failure) => Some(failure),
+    };
+    operation.end(messages, failure.map(|failure| &*failure.code));
+    answer
 }
 
 /// For hosts that know only the receipts, as Lambda receives for them; the receive was at most

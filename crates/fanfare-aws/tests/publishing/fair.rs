@@ -46,12 +46,24 @@ fn some(group: &str) -> Option<String> {
 #[tokio::test(start_paused = true)]
 async fn a_fair_topics_events_are_their_keys_or_the_fields() {
     let by_key = shop(Kind::Standard, |shop| shop.fair_topic("orders", Tenant::Key)).await;
-    by_key.orders().emit_all([placed("o-1", "ann"), placed("o-2", "ann")]).await.unwrap();
+    by_key
+        .orders()
+        .emit_all([placed("o-1", "ann"), placed("o-2", "ann")])
+        .await
+        .unwrap()
+        .into_result()
+        .unwrap();
     assert_eq!(groups(&by_key), [some("o-1"), some("o-2")]);
 
     let tenant = Tenant::field("customer");
     let by_field = shop(Kind::Standard, |shop| shop.fair_topic("orders", tenant)).await;
-    by_field.orders().emit_all([placed("o-1", "ann"), placed("o-2", "bob")]).await.unwrap();
+    by_field
+        .orders()
+        .emit_all([placed("o-1", "ann"), placed("o-2", "bob")])
+        .await
+        .unwrap()
+        .into_result()
+        .unwrap();
     assert_eq!(groups(&by_field), [some("ann"), some("bob")]);
     // Tasks are told apart by what is said of tasks.
     by_field.orders().send("products", &placed("o-3", "cid")).await.unwrap();
@@ -63,7 +75,12 @@ async fn fair_tasks_have_their_tenants_in_the_services_queue() {
     let tenant = Tenant::field("customer");
     let shop = shop(Kind::Standard, |shop| shop.fair_tasks("products", tenant)).await;
     shop.orders().emit(&placed("o-1", "ann")).await.unwrap();
-    shop.orders().emit_all(Task::to("products", placed("o-2", "bob"))).await.unwrap();
+    shop.orders()
+        .emit_all(Task::to("products", placed("o-2", "bob")))
+        .await
+        .unwrap()
+        .into_result()
+        .unwrap();
     assert_eq!(groups(&shop), [None, some("bob")]);
 }
 

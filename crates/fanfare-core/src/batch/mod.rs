@@ -15,7 +15,6 @@ mod unit;
 use std::time::Duration;
 
 use futures_util::{Stream, stream};
-use tracing::Span;
 
 use crate::{Call, Consumer, DynDeadLetters, Opened, Outcome, Policy, RawDelivery, Reason};
 use schedule::Schedule;
@@ -52,16 +51,14 @@ struct Item {
 struct Opening {
     item: Item,
     content: Content,
-    span: Span,
 }
 
 /// What was found in it.
 enum Content {
     /// An event, and who handles it.
     Call(Call),
-    /// Nothing that anybody here can handle: what to do with it, why, and the event's id if that
-    /// could be read.
-    Refused(Policy, Reason, Option<String>),
+    /// Nothing that anybody here can handle: what to do with it, and why.
+    Refused(Policy, Reason),
     /// An event for others, from a source that brings everything.
     Unrelated(Reason),
 }
@@ -108,50 +105,32 @@ impl Consumer {
 
     /// Looks into a delivery.
     fn open(&self, item: Item) -> Opening {
-        let (content, span) = self.content(&item.delivery);
-        Opening { item, content, span }
+        let content = self.content(&item.delivery);
+        Opening { item, content }
     }
 
-    fn content(&self, delivery: &RawDelivery) -> (Content, Span) {
+    fn content(&self, delivery: &RawDelivery) -> Content {
+        let undecodable =
+            |error| Content::Refused(self.policies.undecodable, Reason::Undecodable(error));
         let opened = match Opened::open(&delivery.body) {
             Ok(opened) => opened,
-            Err(error) => {
-                let reason = Reason::Undecodable(error);
-                return (Content::Refused(self.policies.undecodable, reason, None), Span::none());
-            }
+            Err(error) => return undecodable(error),
         };
-        let envelope = opened.envelope();
-        let decoder = self.decoder(&envelope.tag);
-        if self.unfiltered
-            && let Err(reason @ Reason::UnknownTag { handled: None, .. }) = decoder
-        {
-            return (Content::Unrelated(reason), Span::none());
-        }
-        let span = tracing::info_span!(
-            "handle",
-            consumer = &*self.name,
-            event.tag = %envelope.tag,
-            event.id = %envelope.id,
-            correlation_id = envelope.context.correlation_id.as_deref(),
-            attempt = delivery.metadata.attempt,
-            request_id = delivery.metadata.request_id.as_deref(),
-        );
-        let id = Some(envelope.id.clone());
-        let decode = match decoder {
+        let decode = match self.decoder(&opened.envelope().tag) {
             Ok(decode) => decode,
-            Err(reason) => return (Content::Refused(self.policies.unknown_tags, reason, id), span),
+            Err(reason @ Reason::UnknownTag { handled: None, .. }) if self.unfiltered => {
+                return Content::Unrelated(reason);
+            }
+            Err(reason) => return Content::Refused(self.policies.unknown_tags, reason),
         };
-        let content = match decode(opened, delivery) {
+        match decode(opened, delivery) {
             Ok(call) if call.envelope().context.hops > MAX_HOPS => {
                 let reason = Reason::TooManyHops(call.envelope().context.hops);
-                Content::Refused(Policy::DeadLetter, reason, id)
+                Content::Refused(Policy::DeadLetter, reason)
             }
             Ok(call) => Content::Call(call),
-            Err(error) => {
-                Content::Refused(self.policies.undecodable, Reason::Undecodable(error), id)
-            }
-        };
-        (content, span)
+            Err(error) => undecodable(error),
+        }
     }
 }
 

@@ -15,7 +15,9 @@ use super::{
     step::Step,
     unit::{self, Ended, Member},
 };
-use crate::{Call, Envelope, InboxKey, Outcome, RawDelivery};
+use crate::{
+    Attribute, Call, Envelope, GROUP_ATTRIBUTE, InboxKey, Outcome, RawDelivery, telemetry::InFlight,
+};
 
 /// The most deliveries in one unit of work: enough that the commit's cost is shared, few enough
 /// that a broken one costs little.
@@ -39,6 +41,7 @@ pub(super) struct Schedule<'a> {
     running: FuturesUnordered<BoxFuture<'a, Done>>,
     unit_runs: bool,
     stopped: bool,
+    in_flight: InFlight<'a>,
     known: VecDeque<(usize, Outcome)>,
 }
 
@@ -71,16 +74,18 @@ enum Done {
 
 impl<'a> Schedule<'a> {
     pub(super) fn new(host: Host<'a>, batch: Vec<RawDelivery>, concurrency: usize) -> Self {
+        let in_flight = host.consumer.telemetry.hold(batch.len());
         let mut schedule = Schedule {
             host,
             concurrency,
-            groups: groups(batch),
+            groups: groups(batch, host.consumer.parked.is_some()),
             unprepared: VecDeque::new(),
             plain: VecDeque::new(),
             transactional: VecDeque::new(),
             running: FuturesUnordered::new(),
             unit_runs: false,
             stopped: false,
+            in_flight,
             known: VecDeque::new(),
         };
         (0..schedule.groups.len()).for_each(|group| schedule.ready(group));
@@ -163,8 +168,8 @@ impl<'a> Schedule<'a> {
     }
 
     /// Takes the deliveries of the next unit of work, each group's in order.
-    fn members(&mut self) -> Vec<Member> {
-        let mut members: Vec<Member> = Vec::new();
+    fn members(&mut self) -> Vec<Member<'a>> {
+        let mut members: Vec<Member<'a>> = Vec::new();
         for _ in 0..self.transactional.len() {
             let Some(group) = self.transactional.pop_front() else { break };
             if !self.may_begin() || self.groups[group].is_lost() {
@@ -246,10 +251,8 @@ impl<'a> Schedule<'a> {
     }
 
     fn settle(&mut self, item: Item, outcome: Outcome) {
-        // Whatever came of it: another may have it.
-        let lost = item.delivery.cancellation.is_cancelled();
-        let outcome = if lost { Outcome::Lost } else { outcome };
-        if lost {
+        let outcome = Step { host: self.host, item: &item }.unless_lost(outcome);
+        if outcome == Outcome::Lost {
             self.groups[item.group].halted = Some(Halt::Lost);
         } else if let Some(after) = failed_after(&outcome) {
             self.groups[item.group].halted = Some(Halt::Failed(after));
@@ -260,6 +263,7 @@ impl<'a> Schedule<'a> {
         if let Some(observer) = &self.host.consumer.observer {
             observer(&item.delivery, &outcome);
         }
+        self.in_flight.settle(&outcome);
         self.known.push_back((item.index, outcome));
     }
 }
@@ -325,19 +329,19 @@ impl Group {
     }
 
     /// Takes its next delivery if it can be in one unit of work with `others`.
-    fn take_beside(&mut self, others: &[Member], host: Host<'_>) -> Option<Member> {
+    fn take_beside<'a>(&mut self, others: &[Member<'a>], host: Host<'_>) -> Option<Member<'a>> {
         if self.is_to_be_prepared(host) {
             return None;
         }
-        let Opening { item, content, span } = self.take_next(host)?;
+        let Opening { item, content } = self.take_next(host)?;
         match content {
             Content::Call(call) if call.wants_connection() && fits(&item, &call, others) => {
                 let Envelope { source, id, .. } = call.envelope();
                 let key = InboxKey::new(Arc::clone(&host.consumer.name), source, id);
-                Some(Member::new(item, key, call, span))
+                Some(Member::new(item, key, call))
             }
             content => {
-                self.next = Some(Box::new(Opening { item, content, span }));
+                self.next = Some(Box::new(Opening { item, content }));
                 None
             }
         }
@@ -345,7 +349,7 @@ impl Group {
 }
 
 /// Whether a delivery can be in one unit of work with `others`.
-fn fits(item: &Item, call: &Call, others: &[Member]) -> bool {
+fn fits(item: &Item, call: &Call, others: &[Member<'_>]) -> bool {
     let Envelope { source, id, .. } = call.envelope();
     let alone = |attempt| attempt >= ALONE_FROM;
     others.iter().all(|other| {
@@ -358,23 +362,34 @@ fn fits(item: &Item, call: &Call, others: &[Member]) -> bool {
 async fn preparation(host: Host<'_>, item: Item) -> Done {
     match prepare(host, item).await {
         Prepared::Ready(item) => Done::Prepared(item),
-        Prepared::Settled(item, outcome) => Done::Plain(item, outcome),
+        Prepared::Settled(item, outcome) => {
+            Step { host, item: &item }.settled_unopened(&outcome);
+            Done::Plain(item, outcome)
+        }
     }
 }
 
 async fn plain(host: Host<'_>, opening: Opening) -> Done {
-    let Opening { item, content, span } = opening;
+    let Opening { item, content } = opening;
     let step = Step { host, item: &item };
-    let outcome = step.run(content).instrument(span).await;
+    let processing = step.process(&content);
+    let outcome = step.run(content).instrument(processing.span()).await;
     let outcome = step.move_on(outcome).await;
+    let outcome = step.unless_lost(outcome);
+    processing.end(&outcome);
     Done::Plain(item, outcome)
 }
 
-/// Splits a batch into its groups; a delivery without a group is one of its own.
-fn groups(batch: Vec<RawDelivery>) -> Vec<Group> {
+/// Splits a batch into its groups; a delivery without a group is one of its own. Where groups are
+/// `parked` a redriven one is of the group that its letter names.
+fn groups(batch: Vec<RawDelivery>, parked: bool) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::with_capacity(batch.len());
     let mut by_name: HashMap<String, usize> = HashMap::new();
-    for (index, delivery) in batch.into_iter().enumerate() {
+    for (index, mut delivery) in batch.into_iter().enumerate() {
+        if parked && delivery.metadata.group.is_none() {
+            let named = delivery.attributes.get(GROUP_ATTRIBUTE).and_then(Attribute::as_str);
+            delivery.metadata.group = named.map(Into::into);
+        }
         let group = match &delivery.metadata.group {
             Some(name) => *by_name.entry(name.clone()).or_insert(groups.len()),
             None => groups.len(),

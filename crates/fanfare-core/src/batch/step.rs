@@ -9,19 +9,19 @@ use tower::ServiceExt;
 use super::{Content, Host, Item};
 use crate::{
     Admission, Call, Claim, Context, DeadLetter, DynParkedGroups, Envelope, HandlerError, InboxKey,
-    Message, Metadata, Outcome, PendingEvent, Policy, PublishError, Reason, Retry,
-    handler_error::Verdict, into_events::DerivedIds, parked,
+    Message, Metadata, Opened, Outcome, PendingEvent, Policy, PublishError, Reason, Retry,
+    handler_error::Verdict, into_events::DerivedIds, parked, telemetry::Processing,
 };
 
-/// The context of what follows from a delivery. Its trace is the envelope's, which knows where the
-/// event comes from, or else the transport's.
+/// The context of what follows from a delivery. Its trace is that of the span in which it is handled,
+/// or else the one that the delivery comes from.
 fn following(cause: &Envelope, metadata: &Metadata) -> Context {
     let mut context = Context::following(cause);
     if context.traceparent.is_none() && metadata.traceparent.is_some() {
         // A trace state belongs to a trace, and this is another one.
         (context.traceparent, context.tracestate) = (metadata.traceparent.clone(), None);
     }
-    context
+    context.traced()
 }
 
 pub(super) struct Step<'a> {
@@ -29,12 +29,46 @@ pub(super) struct Step<'a> {
     pub(super) item: &'a Item,
 }
 
+impl<'a> Step<'a> {
+    /// Begins to process it: its span is open, and its time runs.
+    pub(super) fn process(&self, content: &Content) -> Processing<'a> {
+        let (telemetry, delivery) = (&self.host.consumer.telemetry, &self.item.delivery);
+        match content {
+            Content::Call(call) => telemetry.process(delivery, Some(call.envelope()), true),
+            Content::Refused(..) => {
+                let opened = Opened::open(&delivery.body).ok();
+                telemetry.process(delivery, opened.as_ref().map(Opened::envelope), false)
+            }
+            Content::Unrelated(_) => Processing::none(),
+        }
+    }
+
+    /// Tells of one that got no further than its preparation: what was to be its body is not there, or
+    /// is not looked into.
+    pub(super) fn settled_unopened(&self, outcome: &Outcome) {
+        if !matches!(outcome, Outcome::Ignored(_)) {
+            let telemetry = &self.host.consumer.telemetry;
+            telemetry.process(&self.item.delivery, None, false).end(outcome);
+        }
+    }
+
+    /// What became of it: whatever that is, if its lease is lost another may have it.
+    pub(super) fn unless_lost(&self, outcome: Outcome) -> Outcome {
+        if self.item.delivery.cancellation.is_cancelled() { Outcome::Lost } else { outcome }
+    }
+}
+
 impl Step<'_> {
     /// Handles it, if it is for a plain handler.
     pub(super) async fn run(&self, content: Content) -> Outcome {
         match content {
             Content::Call(call) => self.admit(call).await,
-            Content::Refused(policy, reason, id) => self.apply(policy, reason, id.as_deref()).await,
+            Content::Refused(policy, reason) => {
+                // Read again: only what is refused pays for it.
+                let opened = Opened::open(&self.item.delivery.body).ok();
+                let id = opened.as_ref().map(|opened| &*opened.envelope().id);
+                self.apply(policy, reason, id).await
+            }
             Content::Unrelated(reason) => {
                 tracing::debug!(message_id = %self.item.delivery.metadata.message_id, %reason, "not for us");
                 Outcome::Ignored(reason)

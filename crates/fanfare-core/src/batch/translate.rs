@@ -53,12 +53,10 @@ impl Consumer {
                 if self.unfiltered {
                     Content::Unrelated(reason)
                 } else {
-                    Content::Refused(self.policies.unknown_tags, reason, None)
+                    Content::Refused(self.policies.unknown_tags, reason)
                 }
             }
-            error => {
-                Content::Refused(self.policies.undecodable, Reason::Undecodable(error.into()), None)
-            }
+            error => Content::Refused(self.policies.undecodable, Reason::Undecodable(error.into())),
         }
     }
 }

@@ -12,16 +12,17 @@ use tracing::{Instrument, Span};
 use super::{Host, Item, failed_after, step::Step};
 use crate::{
     Admitted, Call, Followed, HandlerError, Inbox, InboxError, InboxKey, Message, Outcome,
-    PublishError, PublishReport, UnitOfWork,
+    PublishError, PublishReport, UnitOfWork, telemetry::Processing,
 };
 
 /// A delivery in a unit of work.
-pub(super) struct Member {
+pub(super) struct Member<'a> {
     item: Item,
     key: InboxKey,
     /// Until its handler is called.
     call: Option<Call>,
-    span: Span,
+    /// From its begin on.
+    processing: Option<Processing<'a>>,
     /// Whether the transaction remembers its key now.
     admitted: bool,
     fate: Fate,
@@ -46,10 +47,30 @@ pub(super) enum Ended {
     Again(Item),
 }
 
-impl Member {
-    pub(super) fn new(item: Item, key: InboxKey, call: Call, span: Span) -> Self {
+impl<'a> Member<'a> {
+    pub(super) fn new(item: Item, key: InboxKey, call: Call) -> Self {
         let (call, admitted, fate) = (Some(call), false, Fate::Waiting);
-        Member { item, key, call, span, admitted, fate }
+        Member { item, key, call, processing: None, admitted, fate }
+    }
+
+    /// Its turn has come.
+    fn begin(&mut self, host: Host<'a>) {
+        let (telemetry, delivery) = (&host.consumer.telemetry, &self.item.delivery);
+        let envelope = self.call.as_ref().map(Call::envelope);
+        self.processing = Some(telemetry.process(delivery, envelope, true));
+    }
+
+    /// Its outcome is known.
+    fn end(self, outcome: Outcome) -> Ended {
+        if let Some(processing) = self.processing {
+            let lost = self.item.delivery.cancellation.is_cancelled();
+            processing.end(if lost { &Outcome::Lost } else { &outcome });
+        }
+        Ended::Settled(self.item, outcome)
+    }
+
+    fn span(&self) -> Span {
+        self.processing.as_ref().map_or_else(Span::none, Processing::span)
     }
 
     pub(super) fn key(&self) -> &InboxKey {
@@ -64,7 +85,7 @@ impl Member {
         self.item.delivery.cancellation.is_cancelled()
     }
 
-    fn step<'a>(&'a self, host: Host<'a>) -> Step<'a> {
+    fn step<'b>(&'b self, host: Host<'b>) -> Step<'b> {
         Step { host, item: &self.item }
     }
 
@@ -77,7 +98,7 @@ impl Member {
     ) -> Result<(), InboxError> {
         let Some(call) = self.call.take() else { return Ok(()) };
         let loan = unit.lend(undoable).await?;
-        let handling = self.step(host).call(call.with(loan)).instrument(self.span.clone()).await;
+        let handling = self.step(host).call(call.with(loan)).instrument(self.span()).await;
         let error = match handling {
             Ok(followed) => match unit.keep().await {
                 Ok(()) => {
@@ -94,7 +115,11 @@ impl Member {
 }
 
 /// Handles deliveries for handlers that run in transactions; no two have one key.
-pub(super) async fn run(host: Host<'_>, inbox: &dyn Inbox, mut members: Vec<Member>) -> Vec<Ended> {
+pub(super) async fn run<'a>(
+    host: Host<'a>,
+    inbox: &dyn Inbox,
+    mut members: Vec<Member<'a>>,
+) -> Vec<Ended> {
     match transact(host, inbox, &mut members).await {
         Ok(()) => committed(host, inbox, members).await,
         Err(error) => lost(host, members, &error).await,
@@ -102,10 +127,10 @@ pub(super) async fn run(host: Host<'_>, inbox: &dyn Inbox, mut members: Vec<Memb
 }
 
 /// The transaction, from its begin to its commit.
-async fn transact(
-    host: Host<'_>,
+async fn transact<'a>(
+    host: Host<'a>,
     inbox: &dyn Inbox,
-    members: &mut [Member],
+    members: &mut [Member<'a>],
 ) -> Result<(), InboxError> {
     let keys: Vec<InboxKey> = members.iter().map(|member| member.key.clone()).collect();
     let mut unit = inbox.begin().await?;
@@ -127,6 +152,7 @@ async fn transact(
             stopped.extend(lost.then_some(member.item.group));
             continue;
         }
+        member.begin(host);
         match admitted {
             Admitted::New => member.handle(host, unit.as_mut(), undoable).await?,
             Admitted::Duplicate(followed) => {
@@ -143,7 +169,7 @@ async fn transact(
 async fn commit(
     unit: Box<dyn UnitOfWork>,
     records: bool,
-    members: &mut [Member],
+    members: &mut [Member<'_>],
 ) -> Result<(), InboxError> {
     let (mut handled, mut followed, mut withdrawn) = (Vec::new(), Vec::new(), Vec::new());
     for member in members.iter() {
@@ -168,7 +194,7 @@ async fn commit(
 }
 
 /// After the commit: publishes what follows, and settles each delivery by its fate.
-async fn committed(host: Host<'_>, inbox: &dyn Inbox, mut members: Vec<Member>) -> Vec<Ended> {
+async fn committed(host: Host<'_>, inbox: &dyn Inbox, mut members: Vec<Member<'_>>) -> Vec<Ended> {
     let mut publishing = Publishing::default();
     let counts: Vec<usize> = if inbox.records_events() {
         members.iter().map(|member| member.followed().len()).collect()
@@ -182,11 +208,10 @@ async fn committed(host: Host<'_>, inbox: &dyn Inbox, mut members: Vec<Member>) 
         let unpublished = publishing.next(published);
         if let Some(&after) = failed.get(&group) {
             // Those that are done come again as duplicates: what follows must not overtake.
-            ended.push(Ended::Settled(member.item, Outcome::Blocked { after }));
+            ended.push(member.end(Outcome::Blocked { after }));
             continue;
         }
-        let (span, fate) =
-            (member.span.clone(), std::mem::replace(&mut member.fate, Fate::Waiting));
+        let (span, fate) = (member.span(), std::mem::replace(&mut member.fate, Fate::Waiting));
         let (step, id) = (member.step(host), &member.key.id);
         let outcome = async {
             match (fate, unpublished) {
@@ -209,14 +234,14 @@ async fn committed(host: Host<'_>, inbox: &dyn Inbox, mut members: Vec<Member>) 
             failed.insert(group, after);
         }
         ended.push(match outcome {
-            Some(outcome) => Ended::Settled(member.item, outcome),
+            Some(outcome) => member.end(outcome),
             None => Ended::Again(member.item),
         });
     }
     ended
 }
 
-impl Member {
+impl Member<'_> {
     fn followed(&self) -> &[Message] {
         match &self.fate {
             Fate::Done { followed, .. } => followed,
@@ -240,7 +265,7 @@ enum Unpublished {
 
 impl Publishing {
     /// Publishes what follows, and gives for each member how many messages those are.
-    async fn publish(&mut self, host: Host<'_>, members: &mut [Member]) -> Vec<usize> {
+    async fn publish(&mut self, host: Host<'_>, members: &mut [Member<'_>]) -> Vec<usize> {
         let mut messages = Vec::new();
         let mut counts = Vec::with_capacity(members.len());
         for member in members {
@@ -271,7 +296,7 @@ impl Publishing {
 }
 
 /// Nothing of the unit is there: all its deliveries have failed.
-async fn lost(host: Host<'_>, members: Vec<Member>, error: &InboxError) -> Vec<Ended> {
+async fn lost(host: Host<'_>, members: Vec<Member<'_>>, error: &InboxError) -> Vec<Ended> {
     // Among others it is nobody's fault for sure, and one that is alone counts its attempts.
     let at_fault = members.len() == 1 && !error.is_retryable();
     let mut failed: HashMap<usize, Duration> = HashMap::new();
@@ -289,7 +314,7 @@ async fn lost(host: Host<'_>, members: Vec<Member>, error: &InboxError) -> Vec<E
         if let Some(after) = failed_after(&outcome) {
             failed.insert(group, after);
         }
-        ended.push(Ended::Settled(member.item, outcome));
+        ended.push(member.end(outcome));
     }
     ended
 }

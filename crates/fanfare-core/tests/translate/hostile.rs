@@ -11,12 +11,12 @@ use super::*;
 const TAG: &str = "com.example.OrderPlaced";
 
 /// All formats, with one type on each list.
-fn all() -> Vec<Box<dyn Translator>> {
-    fn one<F: fanfare_core::translate::Format + 'static>(format: F) -> Box<dyn Translator> {
-        Box::new(Translation::of(format).map::<OrderPlaced>(TAG))
+fn all() -> Vec<Arc<dyn Translator>> {
+    fn one<F: fanfare_core::translate::Format + 'static>(format: F) -> Arc<dyn Translator> {
+        Arc::new(Translation::of(format).map::<OrderPlaced>(TAG))
     }
     vec![
-        Box::new(SnsNotification::new()),
+        Arc::new(SnsNotification::new()),
         one(CloudEvents),
         one(JacksonProperty::class()),
         one(JacksonArray),
@@ -44,10 +44,13 @@ fn read(delivery: &RawDelivery) -> Result<bool, String> {
     Ok(false)
 }
 
+/// A body, attributes, and how it is refused.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+
 #[test]
 fn wrong_types_are_refused_by_the_name_of_their_field() {
     let headers = [("NServiceBus.AmazonSQS.Headers", r#"{"a":"secret","b":5}"#)];
-    let cases: [(&str, &[(&str, &str)], &str); 22] = [
+    let cases: [Case<'_>; 22] = [
         (
             r#"{"messageType":"secret","message":{}}"#,
             &[],
@@ -178,7 +181,7 @@ async fn depth_and_size_are_refused_or_passed_on_and_never_overflow() {
     for body in bodies {
         let consumer = all()
             .into_iter()
-            .fold(shop().0, |consumer, translator| consumer.translator(Boxed(translator)));
+            .fold(shop().0, |consumer, translator| consumer.translator(translator));
         let outcome = handle(consumer, delivery(&body, &[])).await;
         let Outcome::DeadLettered(reason) = outcome else { panic!("{outcome:?}") };
         assert!(reason.to_string().len() < 600, "a reason fits a log");
@@ -195,26 +198,6 @@ async fn a_tag_in_a_reason_is_one_short_line() {
         panic!("not unknown")
     };
     assert!(tag.len() < 300 && tag.ends_with('…') && !tag.contains('\n'), "{tag}");
-}
-
-/// One of many, as a consumer takes it.
-struct Boxed(Box<dyn Translator>);
-
-impl Translator for Boxed {
-    fn inward(
-        &self,
-        delivery: &RawDelivery,
-    ) -> Result<Option<fanfare_core::translate::Inward>, fanfare_core::translate::TranslateError>
-    {
-        self.0.inward(delivery)
-    }
-
-    fn outward(
-        &self,
-        message: Message,
-    ) -> Result<Message, fanfare_core::translate::TranslateError> {
-        self.0.outward(message)
-    }
 }
 
 /// JSON of any shape, with the names that formats look for.

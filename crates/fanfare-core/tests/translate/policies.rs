@@ -242,14 +242,64 @@ async fn a_message_keeps_its_identity_when_it_comes_again() {
     let id = |translation: Translation<JavaType>, class: &str| {
         let mut delivery = of(&[]);
         delivery.attributes.insert("JavaType".into(), Attribute::text(class));
-        match translation.inward(&delivery).unwrap().unwrap() {
-            Inward::Event(event) => event.envelope.id,
-            other => panic!("{other:?}"),
-        }
+        envelope(&translation, &delivery).id
     };
     let (one, another) = (id(spring(), class), id(other(), "com.example.Other"));
     assert_ne!(one, another, "equal bodies of two types are two events");
     assert!(one.starts_with("sha256:"));
+}
+
+/// The envelope of a message that is recognised.
+fn envelope(translator: &impl Translator, delivery: &RawDelivery) -> Envelope {
+    match translator.inward(delivery).unwrap().unwrap() {
+        Inward::Event(event) => event.envelope,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_a_message_says_of_itself_comes_before_what_is_said_beside_it() {
+    let translation = mass_transit().id_attribute("event-id").source("legacy");
+    let mut body = json!({ "messageType": [SUBMIT], "message": order(), "messageId": "" });
+    let beside = [
+        ("event-id", "beside"),
+        (SnsNotification::MESSAGE_ID, "notification"),
+        (SnsNotification::TOPIC_ARN, "topic"),
+    ];
+    let of = |body: &Value, attributes: &[(&str, &str)]| {
+        let envelope = envelope(&translation, &delivery(&body.to_string(), attributes));
+        (envelope.source, envelope.id)
+    };
+    assert_eq!(of(&body, &beside), ("legacy".into(), "beside".into()));
+    assert_eq!(of(&body, &beside[1..]), ("legacy".into(), "notification".into()));
+    body["messageId"] = ID.into();
+    body["sourceAddress"] = "queue:orders".into();
+    assert_eq!(of(&body, &beside), ("queue:orders".into(), ID.into()));
+}
+
+#[test]
+fn a_trace_of_another_kind_is_no_trace() {
+    let trace = "00-1e03f9b1b84f3d40b7087f2633fadd4a-38ac2fc84b035447-00";
+    for (activity, expected) in [(trace, Some(trace)), ("|e4961366-426f573e06965f93.1.", None)] {
+        let body = json!({
+            "messageType": [SUBMIT], "message": order(), "headers": { "MT-Activity-Id": activity },
+        });
+        let envelope = envelope(&mass_transit(), &delivery(&body.to_string(), &[]));
+        assert_eq!(envelope.context.traceparent.as_deref(), expected);
+    }
+}
+
+#[test]
+fn a_generic_type_of_net_is_one_type() {
+    let generic = "Ns.Changed`1[[Ns.Order, Ns, Version=1.0.0.0]]";
+    let body = json!({
+        "Headers": { "NServiceBus.EnclosedMessageTypes": format!("{generic}, Ns, Version=1.0.0.0") },
+        "Body": "e30=",
+    });
+    for name in [generic.to_string(), format!("{generic}, Ns")] {
+        let translation = Translation::of(NServiceBus).map::<OrderPlaced>(name);
+        envelope(&translation, &delivery(&body.to_string(), &[]));
+    }
 }
 
 #[tokio::test]

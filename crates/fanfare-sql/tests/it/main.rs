@@ -13,6 +13,7 @@ mod kills;
 mod leases;
 mod log;
 mod outbox;
+mod parked;
 mod places;
 mod projection;
 mod relay;

@@ -163,7 +163,7 @@ fn malformed(field: &'static str, problem: &str) -> TranslateError {
 
 fn read_time(text: &str) -> Option<Timestamp> {
     let time = DateTime::strptime(TIME_FORMAT, text).ok()?;
-    Some(TimeZone::UTC.to_timestamp(time).ok()?)
+    TimeZone::UTC.to_timestamp(time).ok()
 }
 
 /// The names by which a type can be mapped: as it stands there, `Ns.T, Asm` and `Ns.T`.

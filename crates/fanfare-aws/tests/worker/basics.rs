@@ -1,7 +1,4 @@
-//! The worker, on the simulator under paused time: settling, order, shutdown and each fault.
-#![allow(clippy::unwrap_used)]
-
-mod support;
+//! Settling, order, shutdown and each fault.
 
 use std::{
     sync::{
@@ -17,8 +14,9 @@ use fanfare_core::{
 };
 use fanfare_sim::{Fault, RandomFaults};
 use fanfare_topology::Kind;
-use support::*;
 use tokio::time::{Instant, sleep};
+
+use crate::support::*;
 
 async fn takes_five_seconds(seen: Seen, order: Delivery<OrderPlaced>) -> Result<(), HandlerError> {
     sleep(Duration::from_secs(5)).await;
