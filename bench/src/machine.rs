@@ -76,3 +76,11 @@ pub(crate) fn own_time() -> Duration {
     getrusage(UsageWho::RUSAGE_SELF)
         .map_or(Duration::ZERO, |usage| seconds(usage.user_time()) + seconds(usage.system_time()))
 }
+
+/// The most memory that this process has had at a time, in bytes, where the system tells.
+pub(crate) fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = peak.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(1_024 * kibibytes)
+}

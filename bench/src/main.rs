@@ -1,11 +1,14 @@
-//! fanfare beside its peers: outboxes on one PostgreSQL, producers and consumers of one stream, and
-//! Lambda functions.
+//! fanfare beside its peers: publishers to a topic and consumers of a queue, outboxes on one PostgreSQL,
+//! producers and consumers of one stream, and Lambda functions.
 
 mod event;
 mod figures;
 mod functions;
 mod machine;
+mod messages;
 mod outbox;
+mod seen;
+mod simulator;
 mod streams;
 
 use std::path::Path;
@@ -18,8 +21,8 @@ use crate::machine::Machine;
 /// The share of all processors that others may use on a machine that is measured for others to read.
 const QUIET: f64 = 0.1;
 
-/// Compares fanfare with its peers; writes docs/benchmarks.md, docs/benchmarks-kinesis.md and
-/// docs/benchmarks-functions.md.
+/// Compares fanfare with its peers; writes docs/benchmarks.md, docs/benchmarks-outbox.md,
+/// docs/benchmarks-kinesis.md and docs/benchmarks-functions.md.
 #[derive(Parser)]
 struct Arguments {
     /// What to compare; everything if it is left out
@@ -34,27 +37,37 @@ struct Arguments {
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum What {
+    /// Publishers and consumers, with SNS and SQS on the simulator, and what envelopes cost
+    Messages,
     /// Outboxes, on PostgreSQL
     Outbox,
     /// Producers and consumers of a Kinesis stream, on the simulator
     Streams,
     /// Lambda functions, in processes of their own
     Functions,
-    /// Not a comparison: the simulator, as the comparison of streams starts it for itself
+    /// Not a comparison: the simulator, as comparisons start it for themselves
     #[value(hide = true)]
     Simulator,
+    /// Not a comparison: a contestant, as the comparison of messages starts it for itself
+    #[value(hide = true)]
+    Client,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let (quick, only) = (arguments.quick, arguments.only.as_deref());
-    if arguments.what == Some(What::Simulator) {
-        return streams::simulate();
+    match arguments.what {
+        Some(What::Simulator) => return simulator::simulate(),
+        Some(What::Client) => return messages::serve(),
+        _ => {}
     }
     let wanted = |what| arguments.what.is_none_or(|only| only == what);
     let trial = quick || only.is_some();
+    if wanted(What::Messages) {
+        compare("benchmarks.md", trial, || messages::run(quick, only))?;
+    }
     if wanted(What::Outbox) {
-        compare("benchmarks.md", trial, || outbox::run(quick, only))?;
+        compare("benchmarks-outbox.md", trial, || outbox::run(quick, only))?;
     }
     if wanted(What::Streams) {
         compare("benchmarks-kinesis.md", trial, || streams::run(quick, only))?;

@@ -8,8 +8,6 @@ mod consumers;
 mod produce;
 mod producers;
 mod report;
-mod seen;
-mod simulator;
 mod stream;
 
 use std::time::Duration;
@@ -17,7 +15,6 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::machine::Machine;
-pub(crate) use crate::streams::simulator::simulate;
 
 /// How long things take.
 #[derive(Clone, Copy, Debug)]

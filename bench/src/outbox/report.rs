@@ -20,7 +20,7 @@ pub(crate) fn page(
     ways: &[Way],
 ) -> Result<String, std::fmt::Error> {
     let mut page = String::new();
-    writeln!(page, "# Benchmarks\n")?;
+    writeln!(page, "# Benchmarks: outboxes\n")?;
     writeln!(page, "    cargo run --release --manifest-path bench/Cargo.toml -- outbox\n")?;
     writeln!(
         page,

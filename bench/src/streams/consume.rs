@@ -13,9 +13,9 @@ use crate::streams::consumers::{
     BY_HAND, BY_HAND_OPENING, Entry, FANFARE, RUSTSTREAM, RUSTSTREAM_BATCHES,
 };
 use crate::streams::producers;
-use crate::streams::seen::Seen;
-use crate::streams::simulator::Simulator;
-use crate::streams::stream::{self, Keys};
+use crate::seen::Seen;
+use crate::simulator::Simulator;
+use crate::streams::stream::{self, Keys, STREAM};
 
 /// Shards of the stream.
 pub(crate) const SHARDS: u32 = 200;
@@ -95,7 +95,7 @@ pub(crate) async fn run(plan: Plan, only: Option<&str>) -> Result<Vec<Results>> 
         eprintln!("{}: {} events", find.title, plan.events);
         let filled = fill(&simulator, find.filled_by, plan.events).await;
         let body = filled.context("filling the stream")?;
-        let stored = simulator.stored().await?;
+        let stored = simulator.stored(STREAM).await?;
         for round in 0..plan.rounds {
             eprintln!("{}, round {} of {}", find.title, round + 1, plan.rounds);
             rows.rotate_left(1);

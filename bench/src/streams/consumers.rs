@@ -11,7 +11,7 @@ use aws_config::SdkConfig;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use crate::streams::seen::Seen;
+use crate::seen::Seen;
 
 pub(crate) use by_hand::{BY_HAND, BY_HAND_OPENING};
 pub(crate) use fanfare::FANFARE;

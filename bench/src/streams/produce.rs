@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::machine::own_time;
 use crate::streams::Plan;
 use crate::streams::producers::{AGGREGATED, Entry, FANFARE, PUT_RECORD, PUT_RECORDS, RUSTSTREAM};
-use crate::streams::simulator::{Simulator, Usage};
-use crate::streams::stream::{self, Keys};
+use crate::simulator::{Simulator, Usage};
+use crate::streams::stream::{self, Keys, STREAM};
 
 /// Tasks that call a producer, each as soon as its last call has returned.
 pub(crate) const CALLERS: usize = 4;
@@ -215,7 +215,7 @@ async fn measure(
         calls.extend(ended?.context("a caller failed")?);
     }
     let accepted = (calls.len() * row.call) as u64;
-    let (after, stored) = (simulator.usage().await?, simulator.stored().await?);
+    let (after, stored) = (simulator.usage().await?, simulator.stored(STREAM).await?);
     ensure!(stored.events >= accepted, "of {accepted} events {} are there", stored.events);
 
     let within = calls.iter().filter(|call| from.at < call.ended && call.ended <= to.at);

@@ -203,27 +203,27 @@ impl Consumer {
         self
     }
 
-    /// Keeps the order of a key behind an event that goes to the dead-letter queue, whatever the reason:
-    /// the events of its group follow it there, unhandled and in their order
-    /// ([`Reason::Parked`]), and no other group waits. When the dead-letter queue is redriven they are handled one
-    /// after another in that order; one that comes before its turn, or behind one that fails again,
-    /// goes back there. When all are handled the group is free. Without this, an
+    /// Keeps the order of a key behind an event that goes to the dead-letter queue, whatever the
+    /// reason: the events of its group follow it there, unhandled and in their order
+    /// ([`Reason::Parked`]), and no other group waits. When the dead-letter queue is redriven they
+    /// are handled one after another in that order; one that comes before its turn, or behind one
+    /// that fails again, goes back there. When all are handled the group is free. Without this, an
     /// event goes to the dead-letter queue alone, and its group goes on without it.
     ///
-    /// For ordered sources; deliveries without a group are as ever. The store is asked once for each
-    /// group of a batch, and for each event of a group that is parked; where it fails the group is given
-    /// back. What never comes back holds its group for ever: whoever deletes a dead letter tells
-    /// the store, with [`ParkedGroups::handled`] or [`ParkedGroups::release`]. What a queue's own redrive
-    /// policy moves, without a reason, parks nothing. What is parked may come twice like
-    /// everything else, so use it with an inbox or an idempotency store.
+    /// For ordered sources; deliveries without a group are as ever. The store is asked once for
+    /// each group of a batch, and for each event of a group that is parked; where it fails the
+    /// group is given back. What never comes back holds its group for ever: whoever deletes a dead
+    /// letter tells the store, with [`ParkedGroups::handled`] or [`ParkedGroups::release`]. What a
+    /// queue's own redrive policy moves, without a reason, parks nothing. What is parked may come
+    /// twice like everything else, so use it with an inbox or an idempotency store.
     #[must_use]
     pub fn park_groups(self, store: impl ParkedGroups + 'static) -> Self {
         Consumer { parked: Some(Arc::new(store)), ..self }
     }
 
-    /// When a delivery that failed comes again, and how often it is tried, where its handler has
-    /// no [`Retry`] of its own ([`Router::retry`](crate::Router::retry)): also events with unknown tags, and
-    /// bodies that are no event.
+    /// When a delivery that failed comes again, and how often it is tried, where its handler has no
+    /// [`Retry`] of its own ([`Router::retry`](crate::Router::retry)): also events with unknown
+    /// tags, and bodies that are no event.
     #[must_use]
     pub fn retry(self, retry: Retry) -> Self {
         Consumer { retry, ..self }

@@ -2,8 +2,8 @@
 
 use crate::{BoxError, BoxFuture, RawDelivery, Reason};
 
-/// Name of the message attribute that carries a dead letter's ordered group, where the dead-letter queue keeps no
-/// order itself: one that is redriven from there is still of its group, for
+/// Name of the message attribute that carries a dead letter's ordered group, where the dead-letter
+/// queue keeps no order itself: one that is redriven from there is still of its group, for
 /// [`Consumer::park_groups`](crate::Consumer::park_groups).
 pub const GROUP_ATTRIBUTE: &str = "dead-letter-group";
 

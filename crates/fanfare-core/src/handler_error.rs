@@ -77,6 +77,11 @@ impl fmt::Debug for HandlerError {
     }
 }
 
+/// What a handler fails with that panicked.
+#[derive(Debug, thiserror::Error)]
+#[error("its handler panicked")]
+struct Panicked;
+
 /// A [`HandlerError`] on its way through layers, which want errors that are `Error`.
 #[derive(Debug)]
 struct Travelling(HandlerError);
@@ -96,6 +101,15 @@ impl From<HandlerError> for BoxError {
 }
 
 impl HandlerError {
+    pub(crate) fn panicked() -> Self {
+        HandlerError::retry(Panicked)
+    }
+
+    /// What telemetry calls it.
+    pub(crate) fn error_type(&self) -> &'static str {
+        if self.source.is::<Panicked>() { "panic" } else { "handler" }
+    }
+
     /// What a layer answered: the handler's own error if it passed it on, else the layer's, which
     /// is a retry (a time-out, say).
     pub(crate) fn from_layer(error: BoxError) -> Self {

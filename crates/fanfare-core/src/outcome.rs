@@ -25,6 +25,8 @@ pub enum Outcome {
         after: Duration,
         /// Why it failed, without payload as far as fanfare's own texts go.
         error: String,
+        /// The class of error, as [telemetry](crate::telemetry) names it.
+        class: &'static str,
     },
     /// It was not begun, because an earlier one of its group failed.
     Blocked {
@@ -77,7 +79,7 @@ impl Outcome {
     pub(crate) fn error_type(&self) -> Option<&'static str> {
         match self {
             Outcome::DeadLettered(reason) => Some(reason.error_type()),
-            Outcome::Failed { .. } => Some("failed"),
+            Outcome::Failed { class, .. } => Some(class),
             Outcome::Lost => Some("lost"),
             Outcome::Handled { .. }
             | Outcome::Duplicate
@@ -144,7 +146,7 @@ pub enum Reason {
 
 impl Reason {
     /// What telemetry calls it.
-    fn error_type(&self) -> &'static str {
+    pub(crate) fn error_type(&self) -> &'static str {
         match self {
             Reason::Rejected(_) => "rejected",
             Reason::UnknownTag { .. } => "unknown_tag",

@@ -13,16 +13,17 @@ pub use memory::MemoryParkedGroups;
 /// Remembers which events of an ordered group are in the dead-letter queue, in their order: see
 /// [`Consumer::park_groups`](crate::Consumer::park_groups).
 ///
-/// A group is parked while it has events here that are not handled. Groups are a consumer's own, and
-/// known by the transport's name for them. An event is known by its source and id, as it was brought; a
-/// body that is no event, such as a pointer to one or one that is still to be translated, has no
-/// source, and `sha256:` with 64 hexadecimal digits for its id. Two such bodies that are alike
-/// are one and the same.
+/// A group is parked while it has events here that are not handled. Groups are a consumer's own,
+/// and known by the transport's name for them. An event is known by its source and id, as it was
+/// brought; a body that is no event, such as a pointer to one or one that is still to be
+/// translated, has no source, and `sha256:` with 64 hexadecimal digits for its id. Two such bodies
+/// that are alike are one and the same.
 ///
 /// The host of a group, of which there is one at a time, asks for an event's [`turn`](Self::turn),
 /// and calls [`park`](Self::park) *before* it puts an event into the dead-letter queue and
-/// [`handled`](Self::handled) *after* it has handled one, before that is acknowledged. So a crash in between
-/// leaves nothing behind that is not known here: the event comes again, and is tried or put again.
+/// [`handled`](Self::handled) *after* it has handled one, before that is acknowledged. So a crash
+/// in between leaves nothing behind that is not known here: the event comes again, and is tried or
+/// put again.
 ///
 /// Contract: what a call has answered `Ok` holds for whoever calls next, also after a crash of the
 /// store's own process where it outlives that. Calls for several groups may run side by side.

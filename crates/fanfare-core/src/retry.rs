@@ -10,14 +10,16 @@ const MAX_ATTEMPTS: u32 = 10;
 /// When a delivery that failed comes again, and how often it is tried before it goes to the
 /// dead-letter queue with its last error.
 ///
-/// By default it comes again after one second, doubling up to 15 minutes, and is tried 10 times. What counts is how
-/// often it was received: on a FIFO queue also behind an earlier one that failed.
-/// [`HandlerError::retry_after`](crate::HandlerError::retry_after) says when for one failure.
+/// By default it comes again after one second, doubling up to 15 minutes, and is tried 10 times.
+/// What counts is how often it was received: on a FIFO queue also behind an earlier one that
+/// failed. [`HandlerError::retry_after`](crate::HandlerError::retry_after) says when for one
+/// failure.
 ///
 /// ```
 /// # use std::time::Duration;
 /// # use fanfare_core::Retry;
-/// let patient = Retry::exponential(Duration::from_secs(1), Duration::from_secs(3_600)).max_attempts(50);
+/// let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3_600));
+/// let patient = Retry::exponential(second, hour).max_attempts(50);
 /// let steady = Retry::fixed(Duration::from_secs(30)).until_redrive();
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

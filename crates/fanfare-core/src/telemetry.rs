@@ -1,6 +1,7 @@
 //! What fanfare tells of its work: spans through [`tracing`](https://docs.rs/tracing), metrics
-//! through [`metrics`](https://docs.rs/metrics). Whoever subscribes gets them; without a subscriber
-//! and a recorder they cost a few nanoseconds a message, so there is no feature to switch them off.
+//! through [`metrics`](https://docs.rs/metrics). Whoever subscribes gets them. Without a subscriber and
+//! a recorder, or at a level that is off, nothing is formatted and nothing allocated for a message
+//! that succeeds, so there is no feature that switches them off.
 //!
 //! Names follow OpenTelemetry's semantic conventions for messaging, version 1.44.0 (status:
 //! development): [spans], [metrics], [SQS], [SNS]. The conventions do not have Kinesis, so its
@@ -11,10 +12,10 @@
 //! | what | emitted by | kind, level, unit | carries |
 //! |---|---|---|---|
 //! | span `send` | publisher, once for each destination of a call; dead letters | client, INFO | S: [`BATCH_MESSAGE_COUNT`], and of a single event [`EVENT_TAG`] and [`EVENT_ID`] |
-//! | span `receive` | [`Worker`] and [`StreamWorker`], each request | client, DEBUG | S, [`CONSUMER_GROUP_NAME`], [`BATCH_MESSAGE_COUNT`] |
-//! | span `process` | every host, each delivery, from the moment that it is begun to its outcome | consumer, INFO | S, [`CONSUMER_GROUP_NAME`], [`MESSAGE_ID`], [`MESSAGE_CONVERSATION_ID`], [`MESSAGE_BODY_SIZE`], [`EVENT_TAG`], [`EVENT_ID`], [`ATTEMPT`], [`OUTCOME`], [`TRACEPARENT`], on Lambda [`FAAS_INVOCATION_ID`] |
-//! | span `settle` | [`Worker`], and a Lambda function's redelivery, each request | client, DEBUG | S, [`CONSUMER_GROUP_NAME`] if it is known, [`BATCH_MESSAGE_COUNT`] |
-//! | span `invoke` | Lambda functions and tasks, each invocation | server, INFO | [`FAAS_INVOCATION_ID`], [`FAAS_TRIGGER`], `trace_id`: X-Ray's header; of a function S, [`CONSUMER_GROUP_NAME`] and [`BATCH_MESSAGE_COUNT`] |
+//! | span `receive` | `Worker`, each long poll; `StreamWorker`, each read, but not with enhanced fan-out, where AWS sends | client, DEBUG | S, [`CONSUMER_GROUP_NAME`], [`BATCH_MESSAGE_COUNT`] |
+//! | span `process` | every host, each delivery that is begun, from then to its outcome; not what is for others on a stream | consumer, INFO | S, [`CONSUMER_GROUP_NAME`], [`MESSAGE_ID`], [`MESSAGE_CONVERSATION_ID`], [`MESSAGE_BODY_SIZE`], [`EVENT_TAG`], [`EVENT_ID`], [`ATTEMPT`], [`OUTCOME`], [`TRACEPARENT`], on Lambda [`FAAS_INVOCATION_ID`] |
+//! | span `settle` | `Worker` and a Lambda function's redelivery, each request; a `StreamWorker` settles with the renewal of its leases, which has none | client, DEBUG | S, [`CONSUMER_GROUP_NAME`], [`BATCH_MESSAGE_COUNT`] |
+//! | span `invoke` | Lambda functions and tasks, each invocation | server, INFO | [`FAAS_INVOCATION_ID`], [`FAAS_TRIGGER`], `trace_id` (X-Ray's header), [`OTEL_NAME`], [`OTEL_KIND`]; of a function [`SYSTEM`], [`DESTINATION_NAME`], [`CONSUMER_GROUP_NAME`] and [`BATCH_MESSAGE_COUNT`] |
 //! | [`CLIENT_OPERATION_DURATION`] | with the spans `send`, `receive` and `settle` | histogram, s | M, [`OPERATION_TYPE`] |
 //! | [`CLIENT_SENT_MESSAGES`] | with the span `send` | counter, messages | M |
 //! | [`CLIENT_CONSUMED_MESSAGES`] | every host, what it received, an event in an aggregate counting as a message | counter, messages | M |
@@ -34,11 +35,11 @@
 //! | [`OPERATION_NAME`] | what AWS calls it: `publish` to SNS, `send` to SQS, `put` to Kinesis; `receive` from all; `delete` and `change_visibility` on SQS; and `process` |
 //! | [`OPERATION_TYPE`] | `send`, `receive`, `process`, `settle` |
 //! | [`DESTINATION_NAME`] | the name of the topic, queue or stream on AWS; a consumer's own name where the system is [`FANFARE`] |
-//! | [`CONSUMER_GROUP_NAME`] | the consumer's name, that of its [`Router`](crate::Router) |
+//! | [`CONSUMER_GROUP_NAME`] | the consumer's name, that of its [`Router`](crate::Router); in `receive` and `settle` that of the service whose queue or stream it is, which should be the same |
 //! | [`OUTCOME`] | `handled`, `duplicate`, `ignored`, `retried`, `dead_lettered`, and what was not begun or does not count: `blocked`, `released`, `lost` (see [`Outcome`](crate::Outcome)) |
-//! | [`ERROR_TYPE`] of requests | the service's error code, or what broke on the way |
-//! | [`ERROR_TYPE`] of `send` | what [`PublishError::error_type`](crate::PublishError::error_type) says of the first message that failed |
-//! | [`ERROR_TYPE`] of `process` | `failed` if it is tried again; the reason if it is dead-lettered: `rejected`, `unknown_tag`, `undecodable`, `unclaimed`, `too_many_hops`, `exhausted`, `unpublishable`, `parked`, `other_payload`; `lost` |
+//! | [`ERROR_TYPE`] of `receive`, `settle` and dead letters | the service's error code, or what broke on the way |
+//! | [`ERROR_TYPE`] of publishing | what [`PublishError::error_type`](crate::PublishError::error_type) says of the first message that failed |
+//! | [`ERROR_TYPE`] of `process` | if it is tried again `handler` for its handler's error or a layer's, `panic`, `publish` for what follows from it, `store` for an inbox or another store, `dead_letters` for the dead-letter queue, `in_progress` if another delivery of it is being handled, and the reason where the policy keeps it; the reason if it is dead-lettered: `rejected`, `unknown_tag`, `undecodable`, `unclaimed`, `too_many_hops`, `exhausted`, `unpublishable`, `parked`, `other_payload`; `lost` |
 //!
 //! Labels of metrics have few values; there is no id among them. Nothing here has a payload, a key
 //! or a receipt handle, at no level: the only texts from outside are ids, type tags, trace headers,
@@ -58,8 +59,6 @@
 //! [metrics]: https://github.com/open-telemetry/semantic-conventions/blob/v1.44.0/docs/messaging/messaging-metrics.md
 //! [SQS]: https://github.com/open-telemetry/semantic-conventions/blob/v1.44.0/docs/messaging/sqs.md
 //! [SNS]: https://github.com/open-telemetry/semantic-conventions/blob/v1.44.0/docs/messaging/sns.md
-//! [`Worker`]: https://docs.rs/fanfare-aws
-//! [`StreamWorker`]: https://docs.rs/fanfare-aws
 
 mod channel;
 mod processing;

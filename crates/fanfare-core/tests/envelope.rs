@@ -132,6 +132,11 @@ fn errors_name_the_field_and_never_the_value() {
             format!("{head},\"time\":\"secret\"}}"),
             "CloudEvents attribute `time` is not an RFC 3339 time",
         ),
+        (format!("{head},\"time\":5}}"), "CloudEvents attribute `time` is not an RFC 3339 time"),
+        (
+            format!("{head},\"partitionkey\":\"a\nb\"}}"),
+            "CloudEvents attribute `partitionkey` is not a string",
+        ),
         (
             format!("{head}}}"),
             "the data of shop.orders.OrderPlaced.v1 does not fit its handler's type: at `.`: there is no `data` (binary `data_base64` is not supported)",
@@ -190,6 +195,21 @@ proptest::proptest! {
     #[test]
     fn any_body_is_read_or_refused_and_never_panics(body in ".{0,200}") {
         let _ = Opened::open(&body).and_then(|opened| opened.read::<OrderPlaced>());
+    }
+
+    #[test]
+    fn attributes_are_read_as_they_were_written(
+        source in "[a-z\"\\\\/\\x00-\\x20\\x7f-\\xffß€😀]{1,40}",
+        key in "[a-z]{0,20}[a-z\"\\\\\\x00-\\x20€]?[a-z]{0,20}",
+    ) {
+        let written = serde_json::json!({
+            "specversion": "1.0", "id": "1", "source": source, "type": OrderPlaced::TAG,
+            "partitionkey": key, "data": order(), "time": null,
+        });
+        let body = written.to_string();
+        let (envelope, event) = Opened::open(&body).unwrap().read::<OrderPlaced>().unwrap();
+        proptest::prop_assert_eq!((envelope.source, envelope.key), (source, Some(key)));
+        proptest::prop_assert_eq!((event, envelope.time), (order(), None));
     }
 
     #[test]

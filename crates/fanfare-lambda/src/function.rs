@@ -76,9 +76,10 @@ pub fn sqs(consumer: impl Into<Consumer>) -> Function<Sqs> {
 ///
 /// Lambda does not say how often it has tried, so failures are counted here, in memory:
 /// [`Metadata::attempt`](fanfare_core::Metadata::attempt) is how often this process has tried the record,
-/// and the [`Retry`](fanfare_core::Retry) ends it, with its reason, where one process sees it so often. Another
-/// process counts anew. Always set the mapping's `MaximumRetryAttempts` or `MaximumRecordAgeInSeconds`
-/// too, or a record that ends every process stops its shard until it leaves the stream.
+/// and the [`Retry`](fanfare_core::Retry) ends it, with its reason, where one process sees it so often.
+/// Another process counts anew. Always set the mapping's `MaximumRetryAttempts` or
+/// `MaximumRecordAgeInSeconds` too, or a record that ends every process stops its shard until it leaves
+/// the stream.
 ///
 /// An aggregate that was packed before its stream was resharded may be in a shard that does not own
 /// all of its events. fanfare's stream worker leaves those out, because its producer sends them again;

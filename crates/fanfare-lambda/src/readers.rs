@@ -1,9 +1,6 @@
 //! The consumer as it reads each queue, stream or topic that a function is invoked for.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fanfare_core::{
     Consumer,
@@ -15,24 +12,31 @@ use crate::source::{Batch, Origin};
 /// A function has a few sources; beyond this all are forgotten, and made anew.
 const MOST: usize = 100;
 
-/// By ARN: each measures under the name of its source.
+/// Each measures under the name of its source.
 #[derive(Debug, Default)]
-pub(crate) struct Readers(Mutex<HashMap<String, Arc<Consumer>>>);
+pub(crate) struct Readers(Mutex<Vec<Reader>>);
+
+#[derive(Debug)]
+struct Reader {
+    origin: Origin,
+    arn: Option<String>,
+    consumer: Arc<Consumer>,
+}
 
 impl Readers {
     /// `consumer` for what came in `batch`.
     pub(crate) fn reader(&self, consumer: &Consumer, batch: &Batch) -> Arc<Consumer> {
-        let arn = batch.arn.as_deref().unwrap_or_default();
         let mut readers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(reader) = readers.get(arn) {
-            return Arc::clone(reader);
+        let is = |reader: &&Reader| reader.origin == batch.origin && reader.arn == batch.arn;
+        if let Some(reader) = readers.iter().find(is) {
+            return Arc::clone(&reader.consumer);
         }
         if readers.len() >= MOST {
             readers.clear();
         }
-        let name = arn.rsplit(':').next().unwrap_or_default();
+        let name = batch.arn.as_deref().and_then(|arn| arn.rsplit(':').next()).unwrap_or_default();
         let consumer = consumer.clone();
-        let reader = Arc::new(match batch.origin {
+        let consumer = Arc::new(match batch.origin {
             Origin::Sqs => consumer.receives_from(AWS_SQS, name),
             // A stream brings every event of its topic.
             Origin::Kinesis => {
@@ -40,7 +44,8 @@ impl Readers {
             }
             Origin::Sns => consumer.receives_from(AWS_SNS, name),
         });
-        readers.insert(arn.into(), Arc::clone(&reader));
-        reader
+        let (origin, arn) = (batch.origin, batch.arn.clone());
+        readers.push(Reader { origin, arn, consumer: Arc::clone(&consumer) });
+        consumer
     }
 }

@@ -1,4 +1,4 @@
-//! Outbox, relay, inbox, leases, event log, replay and projections, on PostgreSQL and SQLite.
+//! Outbox, relay, inbox, leases, parked groups, event log, replay and projections, on PostgreSQL and SQLite.
 //!
 //! A service changes its state and records its events in one transaction of its own database; a
 //! relay publishes them, whatever dies in between; its consumers' effects happen once.
@@ -10,6 +10,7 @@
 //! | publish what was recorded | [`Relay`] |
 //! | handle events in the same transaction as their effect | [`SqlInbox`] |
 //! | handle events once whose effect is elsewhere, nearly | [`SqlIdempotencyStore`] |
+//! | keep a key's order behind a dead letter | [`SqlParkedGroups`] |
 //! | share the shards of a stream between workers | [`SqlLeaseStore`] |
 //! | keep all events, read them again, build aggregates on them | [`EventLog`], [`Outbox::append`] |
 //! | hand history to one consumer | [`Replay`] |

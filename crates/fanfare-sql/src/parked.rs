@@ -20,9 +20,10 @@ use crate::{
 /// # }
 /// ```
 ///
-/// One store may hold the groups of any number of consumers. A row is an event; the rows of a group are
-/// deleted when the last of its events has been handled, so the table is as large as what waits in dead-letter
-/// queues. Which groups are parked, since when, and behind which event:
+/// One store may hold the groups of any number of consumers. A row is an event; the rows of a group
+/// are deleted when the last of its events has been handled, so the table is as large as what waits
+/// in dead-letter queues. Which groups are parked, since when, and behind which event,
+/// on PostgreSQL:
 ///
 /// ```sql
 /// select distinct on (consumer, group_id) consumer, group_id, source, event_id, parked_at

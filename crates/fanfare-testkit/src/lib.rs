@@ -1,6 +1,7 @@
 //! For tests: a [`Harness`] that runs real services on the simulator and the contracts that lease
-//! stores, idempotency stores and stores of parked groups are held to, for those who use fanfare; and for fanfare itself the conformance suite that holds the simulator to what AWS does, LocalStack,
-//! DynamoDB, and databases of a test's own on PostgreSQL and SQLite.
+//! stores, idempotency stores and stores of parked groups are held to, for those who use fanfare;
+//! and for fanfare itself the conformance suite that holds the simulator to what AWS does,
+//! LocalStack, DynamoDB, and databases of a test's own on PostgreSQL and SQLite.
 
 pub mod conformance;
 pub mod dynamodb;

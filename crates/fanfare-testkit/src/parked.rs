@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 /// Holds a store of parked groups to its contract: for those who write one of their own.
 ///
-/// Clones must share what they know. Consumers have names that were never used before, so a store may be held to it
-/// again and may hold other groups. Run it on a runtime of several threads, because one case calls
-/// the store many times at once.
+/// Clones must share what they know. Consumers have names that were never used before, so a store
+/// may be held to it again and may hold other groups. Run it on a runtime of several threads,
+/// because one case calls the store many times at once.
 ///
 /// ```
 /// # #[tokio::main]

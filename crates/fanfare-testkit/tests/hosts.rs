@@ -63,10 +63,10 @@ cases! {
     what_comes_twice_is_handled_once: standard fifo stream aggregated;
     a_service_goes_on_where_it_was_stopped: standard fifo stream aggregated;
     what_another_system_writes_is_handled_as_an_event: standard fifo stream aggregated;
-    what_is_too_large_for_a_message_is_fetched: standard fifo stream aggregated;
     a_layers_time_out_is_a_retry_and_leaves_nothing_behind: standard fifo stream aggregated;
     a_concurrency_limit_holds_across_receives_and_queues: standard fifo stream aggregated;
     a_concurrency_limit_holds_across_services: standard fifo stream aggregated;
+    what_is_too_large_for_a_message_is_fetched: standard fifo stream aggregated;
 }
 
 fn standard() -> Binding {

@@ -82,7 +82,7 @@ impl Ground {
         let topology = Topology::new(self.prefix)
             .topic("orders", self.binding)
             .topic("deliveries", Kind::Standard)
-            .service(&Router::new("delivery").on(deliver));
+            .service(&Router::<()>::new("delivery").on(deliver));
         let bindings = topology.bindings();
         let harness = Harness::new(topology).await.unwrap();
         let mut harness = if self.on_lambda { harness.on_lambda() } else { harness };
@@ -105,7 +105,7 @@ impl Ground {
         {
             self.put(&harness, &bindings, number, body).await;
         }
-        let consumer = Consumer::from(Router::new("delivery").on(deliver))
+        let consumer = Consumer::from(Router::<()>::new("delivery").on(deliver))
             .idempotency(MemoryIdempotencyStore::default())
             .retry(Retry::exponential(Duration::from_secs(1), Duration::from_secs(4)));
         harness.start(consumer);
@@ -138,6 +138,19 @@ impl Ground {
         request.send().await.unwrap();
     }
 
+    /// The requests that its host makes, by type and name: Lambda receives and deletes by itself.
+    fn requests(self) -> &'static [(&'static str, &'static str)] {
+        const RECEIVE: (&str, &str) = ("receive", "receive");
+        const DELETE: (&str, &str) = ("settle", "delete");
+        const CHANGE: (&str, &str) = ("settle", "change_visibility");
+        match (self.binding, self.on_lambda) {
+            (Binding::Sns(_), false) => &[RECEIVE, DELETE, CHANGE],
+            (Binding::Sns(_), true) => &[CHANGE],
+            (Binding::Kinesis(_), false) => &[RECEIVE],
+            (Binding::Kinesis(_), true) => &[],
+        }
+    }
+
     /// What the service reads, by system and name.
     fn source(self) -> (&'static str, String) {
         match self.binding {
@@ -151,7 +164,7 @@ impl Ground {
 /// Tag and error of what was processed, and its outcome.
 const PROCESSED: [(&str, Option<&str>, Option<&str>); 6] = [
     ("handled", None, Some(OrderPlaced::TAG)),
-    ("retried", Some("failed"), Some(OrderPlaced::TAG)),
+    ("retried", Some("handler"), Some(OrderPlaced::TAG)),
     ("dead_lettered", Some("rejected"), Some(OrderPlaced::TAG)),
     ("dead_lettered", Some("undecodable"), None),
     ("dead_lettered", Some("undecodable"), Some(OrderPlaced::TAG)),
@@ -172,6 +185,7 @@ fn every_host_says_the_same_and_no_payload_is_told() {
         drop(runtime);
         let (spans, metrics, text) = capture.take();
         check_spans(ground, &spans);
+        check_requests(ground, &spans);
         check_metrics(ground, &metrics);
         check_sent(ground, &spans, &metrics);
         assert!(!text.contains(SECRET), "{}: {text}", ground.prefix);
@@ -221,6 +235,26 @@ fn check_spans(ground: Ground, spans: &[Span]) {
     }
 }
 
+fn check_requests(ground: Ground, spans: &[Span]) {
+    let (system, destination) = ground.source();
+    let mut made = BTreeSet::new();
+    for span in spans.iter().filter(|span| ["receive", "settle"].contains(&span.name)) {
+        let said = |name: &str| span.text(name).unwrap_or_else(|| panic!("{name} in {span:?}"));
+        let operation = said(names::OPERATION_NAME);
+        assert_eq!(said(names::SYSTEM), system);
+        assert_eq!(said(names::DESTINATION_NAME), destination);
+        assert_eq!(said(names::CONSUMER_GROUP_NAME), "delivery");
+        assert_eq!(said(names::OPERATION_TYPE), span.name);
+        assert_eq!(said(names::OTEL_NAME), format!("{operation} {destination}"));
+        assert_eq!(said(names::OTEL_KIND), "client");
+        said(names::BATCH_MESSAGE_COUNT).parse::<usize>().unwrap();
+        made.insert((span.name, operation));
+    }
+    let expected: BTreeSet<_> =
+        ground.requests().iter().map(|(kind, name)| (*kind, (*name).to_owned())).collect();
+    assert_eq!(made, expected, "{}", ground.prefix);
+}
+
 fn check_metrics(ground: Ground, metrics: &[Metric]) {
     let (system, destination) = ground.source();
     let of_source = |metric: &&Metric| metric.label(names::DESTINATION_NAME) == Some(&destination);
@@ -248,15 +282,15 @@ fn check_metrics(ground: Ground, metrics: &[Metric]) {
         assert!(find(names::DELIVERY_OUTCOMES, &labels) > 0.0);
         labels.pop();
         // Tags that come from outside are no labels.
-        let handled = matches!(error, None | Some("failed" | "rejected"));
+        let handled = matches!(error, None | Some("handler" | "rejected"));
         labels.extend(tag.filter(|_| handled).map(|tag| (names::EVENT_TAG, tag)));
         assert!(find(names::PROCESS_DURATION, &labels) > 0.0);
     }
     let handled = find(names::DELIVERY_OUTCOMES, &[process, (names::OUTCOME, "handled")]);
     assert!((handled - 2.0).abs() < 1e-9, "{}: {handled}", ground.prefix);
-    let received = [(names::OPERATION_NAME, "receive"), (names::OPERATION_TYPE, "receive")];
-    if !ground.on_lambda && system == names::AWS_KINESIS {
-        assert!(find(names::CLIENT_OPERATION_DURATION, &received) > 0.0);
+    for (kind, operation) in ground.requests() {
+        let labels = [(names::OPERATION_NAME, *operation), (names::OPERATION_TYPE, *kind)];
+        assert!(find(names::CLIENT_OPERATION_DURATION, &labels) > 0.0);
     }
     for metric in metrics {
         let unit = if metric.name.ends_with("duration") { "s" } else { "" };

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::event::Placed;
 use crate::streams::consume::SHARDS;
 use crate::streams::consumers::Entry;
-use crate::streams::seen::Seen;
+use crate::seen::Seen;
 use crate::streams::stream::{ACCOUNT, TOPIC, bindings};
 
 pub(crate) const FANFARE: Entry = Entry {

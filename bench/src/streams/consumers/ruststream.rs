@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event::Placed;
 use crate::streams::consumers::Entry;
-use crate::streams::seen::Seen;
+use crate::seen::Seen;
 
 /// Events that its handler is given at once, where it is given several.
 const BATCH: std::num::NonZeroUsize = nonzero!(1_000);

@@ -42,9 +42,11 @@ const UNIT_SLOTS: u32 = 25;
 ///   what is above it nothing is left out. An inbox or an idempotency store keeps effects from
 ///   doubling.
 /// - **Poison.** An event that was tried as often as its [`Retry`](fanfare_core::Retry) says, or that
-///   is rejected or cannot be decoded, goes to the service's standard dead-letter queue, with its reason, shard and
-///   sequence number; then its key goes on. Attempts are counted by the worker that has the shard:
-///   after a takeover they begin anew. What SQS does not take (more than 1 MiB, other than text) goes
+///   is rejected or cannot be decoded, goes to the service's standard dead-letter queue, with its
+///   reason, key, shard and sequence number; then its key goes on, unless its consumer
+///   [parks groups](fanfare_core::Consumer::park_groups): a worker on the service's standard queue
+///   with the same store handles them in order then, when that queue is redriven. Attempts are
+///   counted by the worker that has the shard: after a takeover they begin anew. What SQS does not take (more than 1 MiB, other than text) goes
 ///   as base64, or as a small JSON that says where in the stream it is.
 /// - **What is not for this service.** A stream brings every event of its topic. Those whose type tag
 ///   nobody here handles, in whatever version, are let go; other versions of handled ones go by

@@ -82,7 +82,11 @@ impl Publisher for Below {
             if self.keeps_order && failed.contains(&message.key) {
                 return Err(PublishError::Blocked);
             }
-            (self.judge)(message).inspect_err(|_| drop(failed.insert(message.key.clone())))
+            let outcome = (self.judge)(message);
+            if outcome.is_err() {
+                failed.insert(message.key.clone());
+            }
+            outcome
         });
         PublishReport::new(outcomes.collect())
     }

@@ -117,7 +117,7 @@ async fn trial(seed: u64) {
         .capacity(random.usize(1..60), random.usize(300..100_000))
         .linger(Duration::from_millis(random.u64(0..30)));
     let (mut calls, mut count) = (Vec::new(), 0);
-    for _ in 0..60 {
+    for _ in 0..40 {
         let events: Vec<_> = (0..random.usize(1..6))
             .map(|_| {
                 count += 1;

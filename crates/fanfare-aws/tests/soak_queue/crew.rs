@@ -33,6 +33,9 @@ use crate::{
 
 pub const VISIBILITY: Duration = Duration::from_secs(15);
 
+/// The longest, in seconds, that what failed stays away; less than any renewal of a lease takes it.
+pub const LONGEST_DELAY: u64 = 3;
+
 /// Tries before the worker itself gives an event up; less than SQS allows, more than bad luck takes.
 const ATTEMPTS: u32 = 20;
 
@@ -159,7 +162,10 @@ fn fail() -> HandlerError {
     match fastrand::u8(..4) {
         // Without the noise of a panic that nobody expects.
         0 => resume_unwind(Box::new("a bug")),
-        1 => HandlerError::retry_after(Duration::from_millis(fastrand::u64(..3_000)), "later"),
+        1 => HandlerError::retry_after(
+            Duration::from_millis(fastrand::u64(..LONGEST_DELAY * 1_000)),
+            "later",
+        ),
         _ => HandlerError::retry("not now"),
     }
 }
@@ -288,6 +294,10 @@ impl Keeper {
             let (held, most) = (wire.most_held(), self.slots + (10 * self.slots).clamp(30, 1_000));
             if held > most {
                 self.ledger.wrong(format!("{:?}: {held} held, not {most}", self.subscription));
+            }
+            if wire.late() > 0 {
+                let late = wire.late();
+                self.ledger.wrong(format!("{:?}: {late} settled after all", self.subscription));
             }
             if end.is_none() {
                 return;

@@ -20,10 +20,6 @@ const ACCOUNT: &str = "000000000000";
 /// limit, so that only what takes workers down gets there.
 const MAX_RECEIVES: u32 = 25;
 
-/// How often a poison event may be in the dead-letter queue: once, and again for each answer that was
-/// lost on the way.
-const MOST_LETTERS: usize = 4;
-
 /// A service's queue for the events of one topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Subscription {
@@ -46,7 +42,8 @@ impl Subscription {
     }
 
     /// That those made poison are in the dead-letter queue, with their reasons, and no others; and
-    /// those of a FIFO group in order.
+    /// those of a FIFO group in order. Some are there again: where the worker did not get to know that
+    /// they are, or could not settle them then.
     pub fn check_letters(self, seed: u64, ground: &Ground, fates: &BTreeMap<usize, Fate>) {
         let mut letters: BTreeMap<usize, usize> = BTreeMap::new();
         let mut last: HashMap<Option<String>, usize> = HashMap::new();
@@ -69,8 +66,8 @@ impl Subscription {
         let poison = poison.map(|(number, _)| *number);
         let dead: BTreeSet<usize> = letters.keys().copied().collect();
         assert_eq!(dead, poison.collect(), "seed {seed}, {self:?}: the dead letters");
-        let most = letters.values().max().copied().unwrap_or_default();
-        assert!(most <= MOST_LETTERS, "seed {seed}, {self:?}: {letters:?}");
+        let times: usize = letters.values().sum();
+        assert!(times <= 2 * letters.len(), "seed {seed}, {self:?}: dead {letters:?} times");
     }
 }
 

@@ -42,9 +42,12 @@ const MANY: usize = 100_000;
 
 /// Requests for each event and subscription, polls included: what is published, received and settled
 /// in full batches takes 0.3; the rest is what faults, crashes and small batches cost.
-const REQUESTS: f64 = 1.5;
+const REQUESTS: f64 = 1.2;
 
-/// How often dead-letter queues are redriven, at most.
+/// The same where groups are parked: dead letters go one by one, and come back three times.
+const REQUESTS_PARKED: f64 = 2.5;
+
+/// How often dead-letter queues are redriven: once, and again for what came back before its turn.
 const REDRIVES: usize = 3;
 
 #[test]
@@ -102,8 +105,8 @@ async fn soak(seed: u64, events: usize) {
     fastrand::seed(seed);
     let mut rng = fastrand::Rng::with_seed(seed);
     let ground = Arc::new(Ground::new().await);
-    // Every fourth parks the groups of poison, and handles them when they come back.
-    let parks = seed % 4 == 3;
+    // Every fifth parks the groups of poison, and handles them when they come back.
+    let parks = seed % 5 == 3;
     // Every other publishes by many callers at once, through a buffer.
     let buffers = seed % 2 == 1;
     let ledger = Arc::new(Ledger::new(events, parks));
@@ -138,7 +141,6 @@ async fn soak(seed: u64, events: usize) {
     check(seed, &ground, &ledger, |of| fates(of, events, parks, false));
     if parks {
         ledger.mended.store(true, Relaxed);
-        // Once, and again for what came back before its turn.
         for _ in 0..REDRIVES {
             ground.sim.set_faults(None);
             ground.start_redrive().await;
@@ -160,7 +162,8 @@ async fn soak(seed: u64, events: usize) {
         ledger.summary(),
         crew.restarts(),
     );
-    assert!(each < REQUESTS, "seed {seed}: {requests:?}");
+    let most = if parks { REQUESTS_PARKED } else { REQUESTS };
+    assert!(each < most, "seed {seed}: {requests:?}");
 }
 
 /// Everything that AWS does to its callers, now and then.

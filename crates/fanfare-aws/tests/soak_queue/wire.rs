@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
+    time::Duration,
 };
 
 use aws_smithy_runtime_api::client::{
@@ -19,15 +20,19 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use fanfare_sim::Sim;
+use serde::Deserialize;
 use tokio::{sync::Notify, time::Instant};
 
-use crate::crew::VISIBILITY;
+use crate::crew::{LONGEST_DELAY, VISIBILITY};
 
 /// Of a thousand requests, how many find no connection.
 const BROKEN: u32 = 10;
 
 /// Of a thousand requests, how many are never answered.
 const HANGING: u32 = 1;
+
+/// For a settlement that was on its way when the lease ended.
+const LATE: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub struct Wire(Arc<Inner>);
@@ -37,9 +42,18 @@ struct Inner {
     rng: Mutex<fastrand::Rng>,
     is_cut: AtomicBool,
     cut: Notify,
-    /// Receipts that were received and not settled, and until when they are leased.
-    held: Mutex<HashMap<String, Instant>>,
+    /// By receipt, what was received and not settled.
+    held: Mutex<HashMap<String, Held>>,
     most: AtomicUsize,
+    late: AtomicUsize,
+}
+
+#[derive(Clone, Copy)]
+struct Held {
+    /// Until when it is leased, as far as the process has been told.
+    until: Instant,
+    /// It has not been renewed yet.
+    is_new: bool,
 }
 
 impl std::fmt::Debug for Wire {
@@ -57,6 +71,7 @@ impl Wire {
             cut: Notify::new(),
             held: Mutex::default(),
             most: AtomicUsize::new(0),
+            late: AtomicUsize::new(0),
         }))
     }
 
@@ -70,10 +85,15 @@ impl Wire {
         self.0.cut.notify_waiters();
     }
 
-    /// The most messages at a time that had come, and that nobody had tried to settle, or to renew,
-    /// while their lease lasted. There may have been more.
+    /// The most messages at a time that had come a moment ago, and that nobody had tried to settle or
+    /// to renew. There may have been more.
     pub fn most_held(&self) -> usize {
         self.0.most.load(SeqCst)
+    }
+
+    /// How many messages somebody tried to settle although the lease on them was over.
+    pub fn late(&self) -> usize {
+        self.0.late.load(SeqCst)
     }
 
     /// Whether this request finds a connection; never, for one that hangs.
@@ -86,21 +106,85 @@ impl Wire {
     }
 
     fn received(&self, answer: &str) {
-        let mut held = self.0.held.lock().unwrap();
         let now = Instant::now();
-        held.retain(|_, until| *until > now);
-        // The worker may well count from when it asked.
-        let until = now + VISIBILITY / 2;
-        held.extend(receipts(answer).map(|receipt| (receipt.to_owned(), until)));
-        self.0.most.fetch_max(held.len(), SeqCst);
+        let mut held = self.0.held.lock().unwrap();
+        let new = Held { until: now + VISIBILITY, is_new: true };
+        held.extend(receipts(answer).map(|receipt| (receipt.to_owned(), new)));
+        // Half a lease ago is not long: none of these can be lost yet.
+        let counts = |held: &&Held| held.is_new && held.until > now + VISIBILITY / 2;
+        self.0.most.fetch_max(held.values().filter(counts).count(), SeqCst);
     }
 
-    fn settled(&self, request: &str) {
-        let mut held = self.0.held.lock().unwrap();
-        for receipt in receipts(request) {
-            held.remove(receipt);
+    fn settles(&self, receipt: &str) {
+        let held = self.0.held.lock().unwrap().remove(receipt);
+        if held.is_some_and(|held| Instant::now() > held.until + LATE) {
+            self.0.late.fetch_add(1, SeqCst);
         }
     }
+
+    /// What the entries of a change of visibility do: they give back, or renew.
+    fn changes(&self, request: &str) -> Vec<Renewal> {
+        let request: Changes = serde_json::from_str(request).unwrap();
+        let mut renewals = request.entries;
+        renewals.retain(|entry| {
+            let renews = entry.seconds > LONGEST_DELAY;
+            if renews {
+                let mut held = self.0.held.lock().unwrap();
+                held.entry(entry.receipt.clone()).and_modify(|held| held.is_new = false);
+            } else {
+                self.settles(&entry.receipt);
+            }
+            renews
+        });
+        renewals
+    }
+
+    fn renewed(&self, renewals: Vec<Renewal>, sent: Instant, answer: &HttpResponse) {
+        if !answer.status().is_success() {
+            return;
+        }
+        let answer: Changed = serde_json::from_str(text(answer.body().bytes())).unwrap();
+        let mut held = self.0.held.lock().unwrap();
+        for Renewal { id, receipt, seconds } in renewals {
+            let failed = answer.failed.iter().find(|failed| failed.id == id);
+            held.entry(receipt).and_modify(|held| match failed {
+                None => held.until = sent + Duration::from_secs(seconds),
+                // It is somebody else's.
+                Some(failed) if failed.sender_fault => held.until = sent,
+                Some(_) => {}
+            });
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Changes {
+    entries: Vec<Renewal>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Renewal {
+    id: String,
+    #[serde(rename = "ReceiptHandle")]
+    receipt: String,
+    #[serde(rename = "VisibilityTimeout")]
+    seconds: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Changed {
+    #[serde(default)]
+    failed: Vec<Failed>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Failed {
+    id: String,
+    sender_fault: bool,
 }
 
 /// The receipt handles in a request or an answer.
@@ -151,16 +235,22 @@ impl Wire {
         request: HttpRequest,
     ) -> Result<HttpResponse, ConnectorError> {
         let action = request.headers().get("x-amz-target").unwrap_or_default();
-        let receives = action.ends_with(".ReceiveMessage");
-        if action.ends_with(".DeleteMessageBatch") || action.contains(".ChangeMessageVisibility") {
-            self.settled(text(request.body().bytes()));
+        let (receives, body) = (action.ends_with(".ReceiveMessage"), request.body().bytes());
+        if action.ends_with(".DeleteMessageBatch") {
+            receipts(text(body)).for_each(|receipt| self.settles(receipt));
         }
+        let changes = action.ends_with(".ChangeMessageVisibilityBatch");
+        let renewals = if changes { self.changes(text(body)) } else { Vec::new() };
+        let sent = Instant::now();
         if !self.connects().await {
             return Err(broken());
         }
         let answer = sim.call(request).await?;
         if receives {
             self.received(text(answer.body().bytes()));
+        }
+        if !renewals.is_empty() {
+            self.renewed(renewals, sent, &answer);
         }
         Ok(answer)
     }

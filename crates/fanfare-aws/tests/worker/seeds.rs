@@ -7,7 +7,7 @@ use std::{
 };
 
 use fanfare_aws::Worker;
-use fanfare_core::{Backoff, Delivery, HandlerError, Outcome, Router};
+use fanfare_core::{Delivery, HandlerError, Outcome, Retry, Router};
 use fanfare_topology::Kind;
 use fastrand::Rng;
 use tokio::time::sleep;
@@ -102,8 +102,8 @@ async fn on_fifo_order_holds_however_renewals_fail_and_whoever_has_the_lease() {
             let shop = wire.shop(&shop);
             let worker = Worker::new(shop.queue()).visibility_timeout(Duration::from_secs(10));
             let router = Router::new("products").on(act).with_state(world.clone());
-            let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(5));
-            shop.work_with(worker, seen.observe(router.retry(backoff).max_attempts(u32::MAX)))
+            let retry = Retry::exponential(Duration::from_secs(1), Duration::from_secs(5));
+            shop.work_with(worker, seen.observe(router.retry(retry.until_redrive())))
         };
         let workers = [work(), work()];
         shop.drained().await;

@@ -5,7 +5,11 @@
 
 use std::mem::take;
 
-use super::{Content, Host, Item, step::Step, translate::translate};
+use super::{
+    Content, Host, Item,
+    step::{STORE, Step},
+    translate::translate,
+};
 use crate::{Outcome, RawDelivery, Reason, Turn, claim_check};
 
 /// What became of a delivery that was to be prepared.
@@ -47,7 +51,7 @@ async fn parked(host: Host<'_>, item: &mut Item) -> Option<Outcome> {
             return Some(Outcome::Duplicate);
         }
         Ok(Turn::Behind(first)) => first.id,
-        Err(error) => return Some(step.later(None, error.to_string())),
+        Err(error) => return Some(step.later(None, STORE, error.to_string())),
     };
     if let Some(reason) = host.consumer.unrelated(&item.delivery.body) {
         // It was never to be handled here.
@@ -71,7 +75,7 @@ async fn claim(host: Host<'_>, item: &mut Item) -> Option<Outcome> {
     };
     let step = Step { host, item };
     Some(match error.is_retryable() {
-        true => step.failed(None, error.to_string(), "").await,
+        true => step.failed(None, STORE, error.to_string(), "").await,
         false => step.dead_letter(Reason::Unclaimed(error), None).await,
     })
 }

@@ -13,6 +13,10 @@ use crate::{
     handler_error::Verdict, into_events::DerivedIds, parked, telemetry::Processing,
 };
 
+/// What telemetry calls it if a store fails, and if what follows does not go out.
+pub(super) const STORE: &str = "store";
+const PUBLISH: &str = "publish";
+
 /// The context of what follows from a delivery. Its trace is that of the span in which it is handled,
 /// or else the one that the delivery comes from.
 fn following(cause: &Envelope, metadata: &Metadata) -> Context {
@@ -89,12 +93,12 @@ impl Step<'_> {
                 unpublished.unwrap_or(Outcome::Duplicate)
             }
             Ok(Admission::InProgress) => {
-                self.later(None, "another delivery of it is being handled".into())
+                self.later(None, "in_progress", "another delivery of it is being handled".into())
             }
             Ok(Admission::OtherPayload) => {
                 self.dead_letter(Reason::OtherPayload, Some(&call.envelope().id)).await
             }
-            Err(error) => self.later(None, error.to_string()),
+            Err(error) => self.later(None, STORE, error.to_string()),
         }
     }
 
@@ -108,7 +112,7 @@ impl Step<'_> {
         if let (Some(store), Some(claim)) = (&self.host.consumer.idempotency, claim)
             && let Err(error) = store.complete_boxed(claim, &followed).await
         {
-            return self.later(None, error.to_string());
+            return self.later(None, STORE, error.to_string());
         }
         let published = followed.len();
         let unpublished = self.publish(&id, followed).await;
@@ -124,7 +128,7 @@ impl Step<'_> {
         let handled = AssertUnwindSafe(handling.as_mut()).catch_unwind().await;
         let pending = match handled {
             Ok(handled) => handled.map_err(HandlerError::from_layer)?,
-            Err(_) => return Err(HandlerError::retry("its handler panicked")),
+            Err(_) => return Err(HandlerError::panicked()),
         };
         if pending.is_empty() {
             return Ok(Vec::new());
@@ -151,7 +155,9 @@ impl Step<'_> {
 
     pub(super) async fn refused(&self, error: HandlerError, id: &str) -> Outcome {
         match error.verdict {
-            Verdict::Retry(after) => self.failed(after, error.to_string(), id).await,
+            Verdict::Retry(after) => {
+                self.failed(after, error.error_type(), error.to_string(), id).await
+            }
             Verdict::Reject => {
                 let reason = Reason::Rejected(error.to_string());
                 self.apply(self.host.consumer.policies.rejected, reason, Some(id)).await
@@ -172,12 +178,12 @@ impl Step<'_> {
     }
 
     pub(super) fn no_publisher(&self) -> Outcome {
-        self.later(None, "there is no publisher for what follows".into())
+        self.later(None, PUBLISH, "there is no publisher for what follows".into())
     }
 
     pub(super) async fn unpublished(&self, error: PublishError, id: &str) -> Outcome {
         if error.is_retryable() {
-            return self.failed(None, error.to_string(), id).await;
+            return self.failed(None, PUBLISH, error.to_string(), id).await;
         }
         self.dead_letter(Reason::Unpublishable(error.to_string()), Some(id)).await
     }
@@ -185,7 +191,10 @@ impl Step<'_> {
     async fn apply(&self, policy: Policy, reason: Reason, id: Option<&str>) -> Outcome {
         match policy {
             Policy::DeadLetter => self.dead_letter(reason, id).await,
-            Policy::Keep => self.failed(None, reason.to_string(), id.unwrap_or_default()).await,
+            Policy::Keep => {
+                let id = id.unwrap_or_default();
+                self.failed(None, reason.error_type(), reason.to_string(), id).await
+            }
             Policy::Acknowledge => {
                 tracing::warn!(message_id = %self.item.delivery.metadata.message_id, %reason, "ignored");
                 Outcome::Ignored(reason)
@@ -202,7 +211,7 @@ impl Step<'_> {
         if let Some((store, group)) = self.parking()
             && let Err(error) = store.park_boxed(group, &self.identity()).await
         {
-            return self.later(None, error.to_string());
+            return self.later(None, STORE, error.to_string());
         }
         let letter = DeadLetter::new(self.item.as_brought(), &reason, id);
         match self.host.dead_letters.put_boxed(letter).await {
@@ -211,7 +220,7 @@ impl Step<'_> {
                 tracing::warn!(%message_id, %reason, "dead-lettered");
                 Outcome::DeadLettered(reason)
             }
-            Err(error) => self.later(None, error.to_string()),
+            Err(error) => self.later(None, "dead_letters", error.to_string()),
         }
     }
 
@@ -221,10 +230,11 @@ impl Step<'_> {
             matches!(outcome, Outcome::Handled { .. } | Outcome::Duplicate | Outcome::Ignored(_));
         if self.item.parked
             && handled
+            && !self.item.delivery.cancellation.is_cancelled()
             && let Some((store, group)) = self.parking()
             && let Err(error) = store.handled_boxed(group, &self.identity()).await
         {
-            return self.later(None, error.to_string());
+            return self.later(None, STORE, error.to_string());
         }
         outcome
     }
@@ -241,10 +251,16 @@ impl Step<'_> {
     }
 
     /// It did not work: again later, unless its attempts are used up.
-    pub(super) async fn failed(&self, after: Option<Duration>, error: String, id: &str) -> Outcome {
+    pub(super) async fn failed(
+        &self,
+        after: Option<Duration>,
+        class: &'static str,
+        error: String,
+        id: &str,
+    ) -> Outcome {
         let attempts = self.item.delivery.metadata.attempt;
         if !self.retry().ends_at(attempts) {
-            return self.later(after, error);
+            return self.later(after, class, error);
         }
         let id = Some(id).filter(|id| !id.is_empty());
         self.dead_letter(Reason::Exhausted { attempts, error }, id).await
@@ -255,10 +271,16 @@ impl Step<'_> {
         self.host.consumer.retry_of(&self.item.delivery.body)
     }
 
-    pub(super) fn later(&self, after: Option<Duration>, error: String) -> Outcome {
+    /// Again later; `class` is what telemetry calls the error.
+    pub(super) fn later(
+        &self,
+        after: Option<Duration>,
+        class: &'static str,
+        error: String,
+    ) -> Outcome {
         let metadata = &self.item.delivery.metadata;
         let after = after.unwrap_or_else(|| self.retry().delay(metadata.attempt));
         tracing::warn!(message_id = %metadata.message_id, ?after, %error, "failed, will be retried");
-        Outcome::Failed { after, error }
+        Outcome::Failed { after, error, class }
     }
 }

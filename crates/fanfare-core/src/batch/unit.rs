@@ -9,7 +9,10 @@ use std::{
 
 use tracing::{Instrument, Span};
 
-use super::{Host, Item, failed_after, step::Step};
+use super::{
+    Host, Item, failed_after,
+    step::{STORE, Step},
+};
 use crate::{
     Admitted, Call, Followed, HandlerError, Inbox, InboxError, InboxKey, Message, Outcome,
     PublishError, PublishReport, UnitOfWork, telemetry::Processing,
@@ -307,9 +310,9 @@ async fn lost(host: Host<'_>, members: Vec<Member<'_>>, error: &InboxError) -> V
             (Some(&after), _) => Outcome::Blocked { after },
             (None, Fate::Released) => Outcome::Released,
             (None, _) if at_fault => {
-                member.step(host).failed(None, error.to_string(), &member.key.id).await
+                member.step(host).failed(None, STORE, error.to_string(), &member.key.id).await
             }
-            (None, _) => member.step(host).later(None, error.to_string()),
+            (None, _) => member.step(host).later(None, STORE, error.to_string()),
         };
         if let Some(after) = failed_after(&outcome) {
             failed.insert(group, after);

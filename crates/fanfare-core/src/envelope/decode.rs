@@ -85,7 +85,7 @@ impl<'a> Opened<'a> {
                 return Ok(Opened { envelope: head.finish()?, cursor, data: DataAt::Cursor });
             } else {
                 data = DataAt::Offset(cursor.at);
-                cursor.value::<IgnoredAny>()?;
+                cursor.skip()?;
             }
         }
         cursor.end()?;
@@ -137,12 +137,9 @@ impl<'a> Opened<'a> {
                 let at = cursor.at;
                 let value = cursor.data(&envelope.tag)?;
                 let read = at..cursor.at;
-                let mut head = Head::from(envelope);
-                while let Some(name) = cursor.key()? {
-                    head.read(&name, &mut cursor)?;
-                }
+                let envelope = cursor.rest(envelope)?;
                 cursor.end()?;
-                Ok((head.finish()?, value, read))
+                Ok((envelope, value, read))
             }
         }
     }
@@ -187,13 +184,13 @@ impl Head {
             "source" => once(&mut self.source, cursor, "source")?,
             "type" => once(&mut self.tag, cursor, "type")?,
             "time" => self.time = cursor.time()?,
-            "partitionkey" => self.key = cursor.text("partitionkey")?,
-            "correlationid" => context.correlation_id = cursor.text("correlationid")?,
-            "causationid" => context.causation_id = cursor.text("causationid")?,
-            "traceparent" => context.traceparent = cursor.text("traceparent")?,
-            "tracestate" => context.tracestate = cursor.text("tracestate")?,
+            "partitionkey" => self.key = cursor.string("partitionkey")?,
+            "correlationid" => context.correlation_id = cursor.string("correlationid")?,
+            "causationid" => context.causation_id = cursor.string("causationid")?,
+            "traceparent" => context.traceparent = cursor.string("traceparent")?,
+            "tracestate" => context.tracestate = cursor.string("tracestate")?,
             "hops" => context.hops = cursor.hops()?,
-            _ => drop(cursor.value::<IgnoredAny>()?),
+            _ => cursor.skip()?,
         }
         Ok(())
     }
@@ -219,7 +216,7 @@ fn once(
     cursor: &mut Cursor<'_>,
     name: &'static str,
 ) -> Result<(), DecodeError> {
-    let value = cursor.text(name)?;
+    let value = cursor.string(name)?;
     if slot.is_some() {
         return Err(attribute(name, "stands twice"));
     }
@@ -280,8 +277,7 @@ impl<'a> Cursor<'a> {
     fn plain_string(&mut self) -> Option<&'a str> {
         self.skip_space();
         let text = self.body[self.at..].strip_prefix('"')?;
-        let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-        let end = text.as_bytes().iter().position(special)?;
+        let end = find_special(text.as_bytes())?;
         if text.as_bytes()[end] != b'"' {
             return None;
         }
@@ -309,11 +305,35 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    fn text(&mut self, name: &'static str) -> Result<Option<String>, DecodeError> {
-        if let Some(text) = self.plain_string() {
-            return Ok(Some(text.into()));
+    /// The attributes that stand behind the data, added to those before it.
+    fn rest(&mut self, envelope: Envelope) -> Result<Envelope, DecodeError> {
+        let Some(first) = self.key()? else { return Ok(envelope) };
+        let mut head = Head::from(envelope);
+        let mut next = Some(first);
+        while let Some(name) = next {
+            head.read(&name, self)?;
+            next = self.key()?;
         }
-        self.parse().map_err(|_| attribute(name, "is not a string"))
+        head.finish()
+    }
+
+    fn skip(&mut self) -> Result<(), DecodeError> {
+        if self.plain_string().is_none() {
+            self.value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
+
+    fn string(&mut self, name: &'static str) -> Result<Option<String>, DecodeError> {
+        Ok(self.text(name)?.map(Cow::into_owned))
+    }
+
+    fn text(&mut self, name: &'static str) -> Result<Option<Cow<'a, str>>, DecodeError> {
+        if let Some(text) = self.plain_string() {
+            return Ok(Some(Cow::Borrowed(text)));
+        }
+        let text = self.parse::<Option<Text<'a>>>().map_err(|_| attribute(name, "is not a string"));
+        Ok(text?.map(|Text(text)| text))
     }
 
     fn hops(&mut self) -> Result<u32, DecodeError> {
@@ -321,7 +341,9 @@ impl<'a> Cursor<'a> {
     }
 
     fn time(&mut self) -> Result<Option<Timestamp>, DecodeError> {
-        self.parse().map_err(|_| attribute("time", "is not an RFC 3339 time"))
+        let wrong = || attribute("time", "is not an RFC 3339 time");
+        let time = self.text("time").map_err(|_| wrong())?;
+        time.map(|time| time.parse()).transpose().map_err(|_: jiff::Error| wrong())
     }
 
     fn end(&mut self) -> Result<(), DecodeError> {
@@ -342,6 +364,23 @@ impl<'a> Cursor<'a> {
         let rest = &self.body.as_bytes()[self.at..];
         self.at += rest.iter().take_while(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n')).count();
     }
+}
+
+/// Where the first byte is that does not stand for itself in a string: a quote, a backslash or a control
+/// character. Eight bytes are looked at together, as most strings have none for some tens of bytes.
+fn find_special(text: &[u8]) -> Option<usize> {
+    const EACH: u64 = u64::MAX / 255;
+    // Has a high bit set if any byte of `word` is below `limit`, which is at most 128.
+    let below = |word: u64, limit| word.wrapping_sub(EACH * limit) & !word & (EACH * 128);
+    let plain = |word: u64| {
+        let quote = below(word ^ (EACH * u64::from(b'"')), 1);
+        let backslash = below(word ^ (EACH * u64::from(b'\\')), 1);
+        quote | backslash | below(word, 0x20) == 0
+    };
+    let (words, _) = text.as_chunks::<8>();
+    let from = 8 * words.iter().take_while(|word| plain(u64::from_le_bytes(**word))).count();
+    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    text[from..].iter().position(special).map(|at| from + at)
 }
 
 /// Where data does not fit a type, and what was expected there.

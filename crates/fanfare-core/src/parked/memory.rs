@@ -9,12 +9,16 @@ use super::{ParkedGroups, ParkedGroupsError, Turn};
 use crate::InboxKey;
 
 /// Parked groups in memory, until the process ends: for tests, and for consumers that are one
-/// process and may forget. Another process, or the same after a restart, handles the events of a group that is
-/// parked here, in front of those in the dead-letter queue. It has no bound but that queue's. Clones share the store.
+/// process and may forget. Another process, or the same after a restart, handles the events of a
+/// group that is parked here, in front of those in the dead-letter queue. It has no bound but that
+/// queue's. Clones share the store.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryParkedGroups {
-    groups: Arc<Mutex<HashMap<(Arc<str>, String), Group>>>,
+    groups: Arc<Mutex<Groups>>,
 }
+
+/// By consumer and group.
+type Groups = HashMap<(Arc<str>, String), Group>;
 
 #[derive(Debug, Default)]
 struct Group {
@@ -26,7 +30,7 @@ struct Group {
 }
 
 impl MemoryParkedGroups {
-    fn lock(&self) -> MutexGuard<'_, HashMap<(Arc<str>, String), Group>> {
+    fn lock(&self) -> MutexGuard<'_, Groups> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fanfare_core::{
-    DecodeError, MemoryIdempotencyStore, Policy, Reason,
+    DecodeError, MemoryIdempotencyStore, MemoryParkedGroups, Policy, Reason,
     translate::{Inward, SnsNotification, TranslateError, Translation, Translator, format::*},
 };
 
@@ -300,6 +300,46 @@ fn a_generic_type_of_net_is_one_type() {
         let translation = Translation::of(NServiceBus).map::<OrderPlaced>(name);
         envelope(&translation, &delivery(&body.to_string(), &[]));
     }
+}
+
+#[tokio::test]
+async fn a_foreign_event_that_was_parked_is_handled_in_its_turn() {
+    async fn reserve(seen: Seen, order: Delivery<OrderPlaced>) -> Result<(), HandlerError> {
+        // By then somebody has put right what was wrong.
+        let redriven = order.metadata.message_id == "redriven";
+        if order.event.order_id == "poison" && !redriven {
+            return Err(HandlerError::reject("no address"));
+        }
+        note(seen, order).await
+    }
+    let bench = Bench::new();
+    let seen = Seen::default();
+    let router = Router::new("shop").on(reserve).with_state(seen.clone());
+    let consumer = router.translator(mass_transit()).park_groups(MemoryParkedGroups::default());
+    let of = |order_id: &str, message_id: &str| {
+        let message = json!({ "order_id": order_id, "quantity": 2 });
+        let body = json!({ "messageId": order_id, "messageType": [SUBMIT], "message": message });
+        RawDelivery::new(body.to_string(), Metadata::new(message_id, 1).in_group("customer"))
+    };
+    let came = vec![of("poison", "1"), of("next", "2")];
+    let outcomes = bench.run(consumer.clone(), came).await;
+    assert!(
+        matches!(
+            &outcomes[..],
+            [
+                Outcome::DeadLettered(Reason::Rejected(_)),
+                Outcome::DeadLettered(Reason::Parked { .. })
+            ]
+        ),
+        "{outcomes:?}"
+    );
+    let redriven = vec![of("poison", "redriven"), of("next", "redriven")];
+    let outcomes = bench.run(consumer.clone(), redriven).await;
+    assert_eq!(outcomes, [(); 2].map(|()| Outcome::Handled { published: 0 }));
+    let free = bench.run(consumer, vec![of("free", "3")]).await;
+    assert_eq!(free, [Outcome::Handled { published: 0 }]);
+    let handled: Vec<_> = seen.lock().unwrap().iter().map(|(e, _)| e.id.clone()).collect();
+    assert_eq!(handled, ["poison", "next", "free"]);
 }
 
 #[tokio::test]

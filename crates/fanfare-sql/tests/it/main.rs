@@ -1,4 +1,5 @@
-//! Outbox, relay, inbox, leases, event log, replay and projections on a real PostgreSQL and on SQLite files.
+//! Outbox, relay, inbox, leases, parked groups, event log, replay and projections on a real PostgreSQL
+//! and on SQLite files.
 #![allow(clippy::unwrap_used)]
 
 mod broker;

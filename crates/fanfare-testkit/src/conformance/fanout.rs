@@ -1,10 +1,12 @@
 //! A topic and its queues.
 
 use anyhow::{Context, Result, ensure};
+use aws_sdk_sns::types::PublishBatchRequestEntry;
+use aws_sdk_sqs::types::MessageSystemAttributeName;
 use serde_json::Value;
 
 use super::aws::Aws;
-use super::queue::{attribute, body};
+use super::queue::{attribute, body, system};
 
 pub(super) async fn a_message_reaches_all_three_queues(aws: &Aws) -> Result<()> {
     let topic = aws.topic().await?;
@@ -115,4 +117,22 @@ pub(super) async fn a_fifo_topic_feeds_a_standard_queue(aws: &Aws) -> Result<()>
     aws.subscribe(&topic, &queue, [("RawMessageDelivery", "true")]).await?;
     aws.sns.publish().topic_arn(&topic).message("placed").message_group_id("g").send().await?;
     queue.gets_only("placed").await
+}
+
+pub(super) async fn a_standard_topic_passes_the_group_on(aws: &Aws) -> Result<()> {
+    let (topic, queue) = aws.raw().await?;
+    let entry = |tenant: &str| {
+        let entry = PublishBatchRequestEntry::builder().id(tenant).message(tenant);
+        entry.message_group_id(tenant).build()
+    };
+    let request = aws.sns.publish_batch().topic_arn(&topic);
+    let request = request.set_publish_batch_request_entries(Some(vec![entry("a")?, entry("b")?]));
+    let answer = request.send().await?;
+    ensure!(answer.failed().is_empty(), "{answer:?}");
+    // It marks a tenant for fair queues.
+    for message in queue.take(2).await? {
+        let group = system(&message, MessageSystemAttributeName::MessageGroupId)?;
+        ensure!(group == body(&message)?, "{message:?}");
+    }
+    Ok(())
 }

@@ -83,6 +83,7 @@ macro_rules! conformance_cases {
                 a_queue_that_does_not_allow_the_topic_gets_nothing
                     differs "LocalStack does not enforce queue policies",
                 a_fifo_topic_feeds_a_standard_queue,
+                a_standard_topic_passes_the_group_on,
             }
             filter {
                 an_exact_value_matches,

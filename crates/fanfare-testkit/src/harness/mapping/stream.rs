@@ -92,7 +92,7 @@ async fn round(
             continue;
         }
         let page = read(client, group, lease).await?;
-        let Some(checkpoint) = handle(page, lease, function).await else { continue };
+        let Some(checkpoint) = handle(page, group, lease, function).await else { continue };
         let taken = leases.take(group, lease, OWNER).await.map_err(Failure::Leases)?;
         if let Some(Lease { epoch, counter, .. }) = taken {
             let renewal = Renewal::new(&*lease.key, epoch, counter + 1, Some(checkpoint));
@@ -121,12 +121,17 @@ async fn read(client: &Client, group: &LeaseGroup, lease: &Lease) -> Result<Page
 }
 
 /// Invokes the function, and gives how far the shard is done then; none if no further than before.
-async fn handle(page: Page, lease: &Lease, function: &mut Invoked) -> Option<Checkpoint> {
+async fn handle(
+    page: Page,
+    group: &LeaseGroup,
+    lease: &Lease,
+    function: &mut Invoked,
+) -> Option<Checkpoint> {
     let Page { records, ended } = page;
     let reported = if records.is_empty() {
         Vec::new()
     } else {
-        let events = records.iter().map(|came| record(&lease.key, came)).collect();
+        let events = records.iter().map(|came| record(&group.stream, &lease.key, came)).collect();
         function.invoke(events).await?
     };
     // Lambda goes on from the lowest; numbers of one length compare as texts.
@@ -140,7 +145,7 @@ async fn handle(page: Page, lease: &Lease, function: &mut Invoked) -> Option<Che
 }
 
 /// A record as Lambda writes it.
-fn record(shard: &str, record: &Record) -> Value {
+fn record(stream: &str, shard: &str, record: &Record) -> Value {
     let sequence_number = &record.sequence_number;
     let arrival = record.approximate_arrival_timestamp.map(|time| time.as_secs_f64());
     json!({
@@ -155,5 +160,6 @@ fn record(shard: &str, record: &Record) -> Value {
         "eventVersion": "1.0",
         "eventID": format!("{shard}:{sequence_number}"),
         "eventName": "aws:kinesis:record",
+        "eventSourceARN": format!("arn:aws:kinesis:us-east-1:{}:stream/{stream}", super::super::ACCOUNT),
     })
 }

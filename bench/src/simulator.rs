@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use fanfare_kpl::Opened;
 use fanfare_sim::Sim;
 use serde::de::DeserializeOwned;
@@ -14,11 +14,14 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::machine::own_time;
-use crate::streams::stream::STREAM;
 
 /// What the simulator can be asked, a line each, beside its services.
-const USAGE: &str = "usage";
-const STORED: &str = "stored";
+#[derive(Debug, Serialize, Deserialize)]
+enum Question {
+    Usage,
+    Stored { stream: String },
+    Left { queue: String },
+}
 
 /// A simulator that runs until the value is dropped.
 pub(crate) struct Simulator {
@@ -36,7 +39,7 @@ pub(crate) struct Usage {
     pub(crate) processor: Duration,
 }
 
-/// What the stream holds.
+/// What a stream holds.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Stored {
     pub(crate) records: u64,
@@ -65,15 +68,21 @@ impl Simulator {
     }
 
     pub(crate) async fn usage(&mut self) -> Result<Usage> {
-        self.ask(USAGE).await
+        self.ask(&Question::Usage).await
     }
 
-    pub(crate) async fn stored(&mut self) -> Result<Stored> {
-        self.ask(STORED).await
+    pub(crate) async fn stored(&mut self, stream: &str) -> Result<Stored> {
+        self.ask(&Question::Stored { stream: stream.into() }).await
     }
 
-    async fn ask<A: DeserializeOwned>(&mut self, question: &str) -> Result<A> {
-        self.questions.write_all(format!("{question}\n").as_bytes()).await?;
+    /// How many messages a queue holds, received ones included.
+    pub(crate) async fn left(&mut self, queue: &str) -> Result<u64> {
+        self.ask(&Question::Left { queue: queue.into() }).await
+    }
+
+    async fn ask<A: DeserializeOwned>(&mut self, question: &Question) -> Result<A> {
+        let question = serde_json::to_string(question)? + "\n";
+        self.questions.write_all(question.as_bytes()).await?;
         let answer = self.answers.next_line().await?.context("the simulator is gone")?;
         Ok(serde_json::from_str(&answer)?)
     }
@@ -101,8 +110,8 @@ pub(crate) async fn simulate() -> Result<()> {
 async fn answer(sim: &Sim) -> Result<()> {
     let mut questions = BufReader::new(tokio::io::stdin()).lines();
     while let Some(question) = questions.next_line().await? {
-        let answer = match &*question {
-            USAGE => {
+        let answer = match serde_json::from_str(&question)? {
+            Question::Usage => {
                 let requests = sim.requests();
                 let requests = requests.iter().map(|(_, action, count)| (action.into(), count));
                 serde_json::to_string(&Usage {
@@ -110,17 +119,20 @@ async fn answer(sim: &Sim) -> Result<()> {
                     processor: own_time(),
                 })?
             }
-            STORED => serde_json::to_string(&stored(sim)?)?,
-            _ => bail!("`{question}` is no question"),
+            Question::Stored { stream } => serde_json::to_string(&stored(sim, &stream)?)?,
+            Question::Left { queue } => {
+                let stats = sim.queue_stats(&queue).context("there is no such queue")?;
+                serde_json::to_string(&stats.total())?
+            }
         };
         println!("{answer}");
     }
     Ok(())
 }
 
-fn stored(sim: &Sim) -> Result<Stored> {
+fn stored(sim: &Sim, stream: &str) -> Result<Stored> {
     let mut stored = Stored { records: 0, events: 0 };
-    for record in sim.stream_records(STREAM) {
+    for record in sim.stream_records(stream) {
         stored.records += 1;
         stored.events += match fanfare_kpl::open(record.data)? {
             Opened::Plain(_) => 1,

@@ -1,0 +1,1 @@
+//! Only its benchmark is of interest.
