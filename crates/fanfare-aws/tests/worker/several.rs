@@ -134,6 +134,34 @@ async fn a_queue_that_is_alone_with_messages_has_all_handlers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_queue_whose_messages_come_late_has_its_turn_beside_a_long_backlog() {
+    let kind = Kind::Standard;
+    let town = Town::new(kind).await;
+    town.publish(2_000).await;
+    let (left, right) = (town.queue("left", kind), town.queue("right", kind));
+    let client = aws_sdk_sqs::Client::new(&town.sim.sdk_config());
+    let url = client.get_queue_url().queue_name(right.name()).send().await.unwrap();
+    client.purge_queue().set_queue_url(url.queue_url).send().await.unwrap();
+    let state = Work::default();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(
+        Workers::new(10)
+            .add(Worker::new(left.clone()), router("left").with_state((state.clone(), "left")))
+            .add(Worker::new(right.clone()), router("right").with_state((state.clone(), "right")))
+            .run(stop.clone().cancelled_owned()),
+    );
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!((state.done("left") > 150, state.done("right")), (true, 0));
+    town.publish(100).await;
+    // Its half of the handlers does 50 a second.
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(state.done("right"), 100);
+    assert!(town.held(&left) > 1_000, "the other is far from its end");
+    stop.cancel();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_queue_that_fails_does_not_stop_the_others_and_is_told_in_the_end() {
     let kind = Kind::Standard;
     let town = Town::new(kind).await;
