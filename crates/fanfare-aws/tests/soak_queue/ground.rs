@@ -18,7 +18,7 @@ const ACCOUNT: &str = "000000000000";
 
 /// Receives after which SQS moves a message to the dead-letter queue: more than the worker's own
 /// limit, so that only what takes workers down gets there.
-const MAX_RECEIVES: u32 = 25;
+const MAX_RECEIVES: u32 = 18;
 
 /// A service's queue for the events of one topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
