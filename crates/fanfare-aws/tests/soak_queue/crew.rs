@@ -37,7 +37,7 @@ pub const VISIBILITY: Duration = Duration::from_secs(15);
 pub const LONGEST_DELAY: u64 = 3;
 
 /// Tries before the worker itself gives an event up; less than SQS allows, more than bad luck takes.
-const ATTEMPTS: u32 = 20;
+const ATTEMPTS: u32 = 15;
 
 /// Of a thousand calls of a handler, how many fail.
 const FAILING: u32 = 20;
