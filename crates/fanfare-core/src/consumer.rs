@@ -23,7 +23,8 @@ pub struct Consumer {
     pub(crate) name: Arc<str>,
     handled: Vec<HandledType>,
     decoders: Arc<HashMap<&'static str, BoundDecoder>>,
-    pub(crate) service: HandlerService,
+    /// The handlers in their layers, if they have any.
+    pub(crate) service: Option<HandlerService>,
     pub(crate) policies: Policies,
     pub(crate) unfiltered: bool,
     pub(crate) publisher: Option<Arc<dyn DynPublisher>>,
@@ -123,7 +124,7 @@ impl Consumer {
         name: Arc<str>,
         handled: Vec<HandledType>,
         decoders: Vec<BoundDecoder>,
-        service: HandlerService,
+        service: Option<HandlerService>,
         policies: Policies,
         retries: HashMap<&'static str, Retry>,
     ) -> Self {

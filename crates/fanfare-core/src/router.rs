@@ -207,8 +207,11 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
             let state = state.clone();
             Box::new(move |opened, raw| decoder(opened, raw, &state))
         };
-        let handlers = BoxCloneSyncService::new(tower::service_fn(Call::run));
-        let service = self.layers.into_iter().fold(handlers, |inner, wrap| wrap(inner));
+        // Without layers a call runs by itself.
+        let service = (!self.layers.is_empty()).then(|| {
+            let handlers = BoxCloneSyncService::new(tower::service_fn(Call::run));
+            self.layers.into_iter().fold(handlers, |inner, wrap| wrap(inner))
+        });
         let decoders = self.decoders.into_iter().map(bind).collect();
         Consumer::new(
             self.name,

@@ -165,10 +165,10 @@ impl Leases {
                 self.remove(&mut table, key);
             } else if lease.state == State::Renewing && disposition != Disposition::Acknowledge {
                 lease.state = State::Returning(disposition);
-                table.open -= 1;
+                table.open = table.open.saturating_sub(1);
             } else {
                 settlements.push(lease.settlement(key, disposition));
-                table.open -= 1;
+                table.open = table.open.saturating_sub(1);
             }
         }
         settlements
@@ -284,7 +284,7 @@ impl Leases {
     fn remove(&self, table: &mut Table, key: Key) {
         let Some(lease) = table.leases.remove(&key) else { return };
         if !matches!(lease.state, State::Settling | State::Returning(_)) {
-            table.open -= 1;
+            table.open = table.open.saturating_sub(1);
         }
         if self.held.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.emptied.notify_one();

@@ -28,6 +28,7 @@ pub(super) async fn receive(
     wait: Duration,
     visibility: Duration,
 ) -> Result<Vec<Received>, Failure> {
+    let ordered = queue.is_fifo();
     let request = queue
         .aws
         .polling()
@@ -38,8 +39,12 @@ pub(super) async fn receive(
         .visibility_timeout(whole_seconds(visibility))
         .message_attribute_names("All")
         .message_system_attribute_names(System::ApproximateReceiveCount)
-        .message_system_attribute_names(System::SentTimestamp)
-        .message_system_attribute_names(System::MessageGroupId);
+        .message_system_attribute_names(System::SentTimestamp);
+    // What is not used is not asked for: each costs time for each message.
+    let request = match ordered {
+        true => request.message_system_attribute_names(System::MessageGroupId),
+        false => request,
+    };
     let operation = queue.channel.begin(OperationType::Receive, "receive");
     let answer = operation.run(request.send()).await.map_err(|error| Failure::of(&error));
     let messages = answer.map(|answer| answer.messages.unwrap_or_default());
@@ -47,7 +52,6 @@ pub(super) async fn receive(
     operation.end(messages.as_ref().map_or(0, Vec::len), error);
     let messages = messages?;
     queue.channel.consumed(messages.len());
-    let ordered = queue.is_fifo();
     let mut received: Vec<Received> =
         messages.into_iter().map(|message| received(message, ordered)).collect();
     if ordered {

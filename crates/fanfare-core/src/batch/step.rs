@@ -1,5 +1,7 @@
 //! One delivery on its way. The steps in their order: ask the idempotency store; run the handler,
 //! with its context in force; record in the store; publish what follows. The host then settles.
+//!
+//! What most deliveries do not need is boxed: a step is moved as a whole, and should be small.
 
 use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
@@ -71,7 +73,7 @@ impl Step<'_> {
                 // Read again: only what is refused pays for it.
                 let opened = Opened::open(&self.item.delivery.body).ok();
                 let id = opened.as_ref().map(|opened| &*opened.envelope().id);
-                self.apply(policy, reason, id).await
+                Box::pin(self.apply(policy, reason, id)).await
             }
             Content::Unrelated(reason) => {
                 tracing::debug!(message_id = %self.item.delivery.metadata.message_id, %reason, "not for us");
@@ -89,14 +91,14 @@ impl Step<'_> {
             Ok(Admission::New(claim)) => self.handle(call, Some(claim)).await,
             Ok(Admission::Duplicate(followed)) => {
                 tracing::debug!("a duplicate: its effect is there already");
-                let unpublished = self.publish(&call.envelope().id, followed).await;
+                let unpublished = Box::pin(self.publish(&call.envelope().id, followed)).await;
                 unpublished.unwrap_or(Outcome::Duplicate)
             }
             Ok(Admission::InProgress) => {
                 self.later(None, "in_progress", "another delivery of it is being handled".into())
             }
             Ok(Admission::OtherPayload) => {
-                self.dead_letter(Reason::OtherPayload, Some(&call.envelope().id)).await
+                Box::pin(self.dead_letter(Reason::OtherPayload, Some(&call.envelope().id))).await
             }
             Err(error) => self.later(None, STORE, error.to_string()),
         }
@@ -107,7 +109,7 @@ impl Step<'_> {
         let followed = match self.call(call).await {
             Ok(followed) => followed,
             // The claim is dropped with this function: a redriven dead letter is handled anew.
-            Err(error) => return self.refused(error, &id).await,
+            Err(error) => return Box::pin(self.refused(error, &id)).await,
         };
         if let (Some(store), Some(claim)) = (&self.host.consumer.idempotency, claim)
             && let Err(error) = store.complete_boxed(claim, &followed).await
@@ -115,7 +117,10 @@ impl Step<'_> {
             return self.later(None, STORE, error.to_string());
         }
         let published = followed.len();
-        let unpublished = self.publish(&id, followed).await;
+        if published == 0 {
+            return Outcome::Handled { published };
+        }
+        let unpublished = Box::pin(self.publish(&id, followed)).await;
         unpublished.unwrap_or(Outcome::Handled { published })
     }
 
@@ -123,7 +128,11 @@ impl Step<'_> {
     pub(super) async fn call(&self, call: Call) -> Result<Vec<Message>, HandlerError> {
         let source = call.envelope().source.clone();
         let context = following(call.envelope(), call.metadata());
-        let handling = context.scope(self.host.consumer.service.clone().oneshot(call));
+        let handling = match &self.host.consumer.service {
+            None => call.run(),
+            Some(service) => service.clone().oneshot(call).boxed(),
+        };
+        let handling = context.scope(handling);
         let mut handling = pin!(handling);
         let handled = AssertUnwindSafe(handling.as_mut()).catch_unwind().await;
         let pending = match handled {
