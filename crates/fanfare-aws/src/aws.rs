@@ -263,12 +263,17 @@ impl Aws {
     /// them.
     #[cfg(feature = "s3")]
     pub(crate) fn s3(&self) -> aws_sdk_s3::Client {
+        use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
+
         let Clients { config, requests, .. } = &self.inner.clients;
         let untimed = TimeoutConfig::builder().disable_operation_attempt_timeout().build();
         let config = aws_sdk_s3::config::Builder::from(config)
             .timeout_config(untimed)
             // Other servers than AWS need not have names for buckets.
             .force_path_style(self.inner.endpoint.is_some())
+            // Whatever the environment says.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenSupported)
+            .response_checksum_validation(ResponseChecksumValidation::WhenSupported)
             .interceptor(requests.clone());
         aws_sdk_s3::Client::from_conf(config.build())
     }

@@ -2,11 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use aws_sdk_s3::{
-    Client,
-    operation::get_object::GetObjectOutput,
-    types::{ChecksumAlgorithm, ChecksumMode},
-};
+use aws_sdk_s3::{Client, operation::get_object::GetObjectOutput, types::ChecksumAlgorithm};
 use bytes::Bytes;
 use fanfare_core::{Backoff, ClaimCheck, ClaimCheckError, Pointer};
 use tokio::time::{sleep, timeout};
@@ -153,7 +149,6 @@ impl S3ClaimCheck {
     async fn fetch(&self, pointer: &Pointer) -> Result<String, Trouble> {
         let Pointer { bucket, key, .. } = pointer;
         let request = self.client.get_object().bucket(bucket).key(key);
-        let request = request.checksum_mode(ChecksumMode::Enabled);
         let failure = match timeout(PATIENCE, request.send()).await {
             Ok(Ok(found)) => return self.read(found, pointer).await,
             Ok(Err(error)) => Failure::of(&error),

@@ -19,7 +19,7 @@
 //! | [`CLIENT_OPERATION_DURATION`] | with the spans `send`, `receive` and `settle` | histogram, s | M, [`OPERATION_TYPE`] |
 //! | [`CLIENT_SENT_MESSAGES`] | with the span `send` | counter, messages | M |
 //! | [`CLIENT_CONSUMED_MESSAGES`] | every host, what it received, an event in an aggregate counting as a message | counter, messages | M |
-//! | [`PROCESS_DURATION`] | with the span `process` | histogram, s | M, [`EVENT_TAG`] if its event is handled here |
+//! | [`PROCESS_DURATION`] | with the span `process` | histogram, s | M, [`EVENT_TAG`] if it is one that is handled here |
 //! | [`DELIVERY_OUTCOMES`] | every host, each delivery when its outcome is known, also if it was not begun | counter, deliveries | M, [`OUTCOME`] |
 //! | [`DELIVERIES_IN_FLIGHT`] | every host: what was given to the consumer and has no outcome | gauge, deliveries | M |
 //!

@@ -9,9 +9,9 @@ use std::sync::{
 };
 
 use fanfare_core::{
-    Attribute, BoxError, Consumer, Delivery, EventType, GROUP_ATTRIBUTE, HandlerError, InboxKey,
-    MemoryParkedGroups, Metadata, Outcome, ParkedGroups, ParkedGroupsError, Policy, RawDelivery,
-    Reason, Router, Turn,
+    Attribute, BoxError, Cancellation, ClaimCheck, Consumer, Delivery, EventType, GROUP_ATTRIBUTE,
+    HandlerError, InboxKey, MemoryClaimCheck, MemoryParkedGroups, Metadata, Outcome, ParkedGroups,
+    ParkedGroupsError, Pointer, Policy, RawDelivery, Reason, Router, Turn,
 };
 use support::{
     ledger::{Connection, Ledger},
@@ -23,10 +23,15 @@ use support::{
 struct State {
     ledger: Ledger,
     cured: Arc<AtomicBool>,
+    /// Is cancelled while the next event is handled.
+    cancel: Arc<Mutex<Option<Cancellation>>>,
 }
 
 impl State {
     fn act(&self, id: &str) -> Result<(), HandlerError> {
+        if let Some(cancellation) = self.cancel.lock().unwrap().take() {
+            cancellation.cancel();
+        }
         let poison = id.starts_with("poison") && !self.cured.load(Ordering::SeqCst);
         if poison { Err(HandlerError::reject("never")) } else { Ok(()) }
     }
@@ -99,7 +104,8 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let state = State { ledger: Ledger::default(), cured: Arc::default() };
+        let state =
+            State { ledger: Ledger::default(), cured: Arc::default(), cancel: Arc::default() };
         World { bench: Bench::new(), state, store: Store::default() }
     }
 
@@ -261,6 +267,44 @@ async fn what_is_for_others_is_let_go_behind_a_dead_letter_too() {
     let outcomes = world.bench.run(world.consumer(world.router()).unfiltered(), batch).await;
     assert!(matches!(outcomes[1], Outcome::Ignored(_)), "{outcomes:?}");
     assert_eq!(outcomes[2], parked("poison-id"));
+}
+
+#[tokio::test]
+async fn a_lost_lease_parks_nothing_and_ends_nobodys_turn() {
+    let world = World::new();
+    let lost = orders("a", &["poison"]);
+    lost[0].cancellation.cancel();
+    assert_eq!(world.run(lost).await, [Outcome::Lost]);
+    world.run(orders("a", &["poison", "a2"])).await;
+    world.state.cured.store(true, Ordering::SeqCst);
+    let lost = orders("a", &["poison"]);
+    *world.state.cancel.lock().unwrap() = Some(lost[0].cancellation.clone());
+    assert_eq!(world.run(lost).await, [Outcome::Lost]);
+    assert_eq!(world.run(orders("a", &["a2"])).await, [parked("poison-id")]);
+    assert_eq!(world.run(orders("a", &["poison", "a2"])).await, [HANDLED, HANDLED]);
+}
+
+#[tokio::test]
+async fn a_pointer_waits_unfetched_and_is_the_same_event_when_it_can_be_fetched() {
+    let world = World::new();
+    let payloads = MemoryClaimCheck::new("bucket");
+    let consumer = || world.consumer(world.router()).claim_check(payloads.clone());
+    let order = |id: &str| orders("a", &[id]).remove(0);
+    let pointer = || {
+        let mut pointer = order("first");
+        pointer.body = Pointer::new("bucket", "payload").to_body();
+        pointer
+    };
+    let outcomes = world.bench.run(consumer(), vec![order("poison"), pointer()]).await;
+    assert_eq!(outcomes, [rejected(), parked("poison-id")], "nobody looked for its payload");
+    world.state.cured.store(true, Ordering::SeqCst);
+    let outcomes = world.bench.run(consumer(), vec![order("poison"), pointer(), order("a3")]).await;
+    assert!(matches!(outcomes[1], Outcome::DeadLettered(Reason::Unclaimed(_))), "{outcomes:?}");
+    assert!(matches!(outcomes[2], Outcome::DeadLettered(Reason::Parked { .. })), "{outcomes:?}");
+    payloads.put("payload", &order("first").body).await.unwrap();
+    let outcomes = world.bench.run(consumer(), vec![pointer(), order("a3")]).await;
+    assert_eq!(outcomes, [HANDLED, HANDLED]);
+    assert_eq!(world.effects(), ["poison", "first", "a3"]);
 }
 
 #[tokio::test]

@@ -282,8 +282,8 @@ fn check_metrics(ground: Ground, metrics: &[Metric]) {
         assert!(find(names::DELIVERY_OUTCOMES, &labels) > 0.0);
         labels.pop();
         // Tags that come from outside are no labels.
-        let handled = matches!(error, None | Some("handler" | "rejected"));
-        labels.extend(tag.filter(|_| handled).map(|tag| (names::EVENT_TAG, tag)));
+        let handled = tag.filter(|tag| *tag == OrderPlaced::TAG);
+        labels.extend(handled.map(|tag| (names::EVENT_TAG, tag)));
         assert!(find(names::PROCESS_DURATION, &labels) > 0.0);
     }
     let handled = find(names::DELIVERY_OUTCOMES, &[process, (names::OUTCOME, "handled")]);

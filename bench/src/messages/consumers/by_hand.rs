@@ -43,15 +43,13 @@ async fn run(work: Work, batches: bool) -> Result<()> {
         let (client, work) = (client.clone(), work.clone());
         tokio::spawn(async move {
             let Work { queue_url, handler, stop, .. } = work;
-            let mut polled = 0;
             loop {
                 let receive = client.receive_message().queue_url(&queue_url);
                 let receive = receive.max_number_of_messages(10).wait_time_seconds(20).send();
                 let received = tokio::select! {
                     received = receive => received?.messages.unwrap_or_default(),
-                    () = stop.cancelled() => return anyhow::Ok(polled),
+                    () = stop.cancelled() => return anyhow::Ok(()),
                 };
-                polled += received.len();
                 if batches {
                     handle_all(&client, &queue_url, &handler, received).await?;
                 } else {

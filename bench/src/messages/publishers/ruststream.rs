@@ -34,7 +34,7 @@ impl Publishes for RustStream {
             for event in events {
                 let mut headers = HeaderMap::new();
                 for (name, value) in &event.attributes {
-                    headers.insert(name.as_str(), Bytes::copy_from_slice(value.as_bytes()));
+                    headers.insert(name.clone(), Bytes::copy_from_slice(value.as_bytes()));
                 }
                 let message = OutgoingMessage::new(TOPIC_NAME, event.body.as_bytes());
                 self.0.publish(message.with_headers(headers), None).await?;

@@ -193,3 +193,45 @@ impl Message {
         self.delivery.metadata.group.as_ref()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fanfare_core::Metadata;
+
+    use super::*;
+
+    fn messages(count: u64) -> impl Iterator<Item = Message> {
+        let message =
+            |lease| Message { lease, delivery: RawDelivery::new("", Metadata::new("", 1)) };
+        (0..count).map(message)
+    }
+
+    fn begun(begun: Begun<char>) -> Vec<(char, usize)> {
+        begun.into_iter().map(|(queue, batch)| (queue, batch.messages.len())).collect()
+    }
+
+    #[test]
+    fn a_queue_of_several_may_always_receive_when_nothing_of_it_waits() {
+        let desk = Desk::new(2);
+        let left = desk.join('l', 2);
+        assert_eq!(desk.room(left), usize::MAX, "alone it has its own bounds");
+        let right = desk.join('r', 2);
+        assert_eq!(begun(desk.arrive(left, messages(7)).0), [('l', 2)]);
+        assert_eq!((desk.waiting(left), desk.room(left), desk.room(right)), (5, 0, BATCH_ENTRIES));
+    }
+
+    #[test]
+    fn a_handler_that_is_free_goes_to_the_queues_in_turn() {
+        let desk = Desk::new(4);
+        let (left, right) = (desk.join('l', 4), desk.join('r', 3));
+        assert_eq!(begun(desk.arrive(left, messages(20)).0), [('l', 4)]);
+        assert_eq!(begun(desk.arrive(right, messages(20)).0), []);
+        assert_eq!(begun(desk.ended(left, 4, &[])), [('l', 2), ('r', 2)]);
+        assert_eq!(begun(desk.ended(left, 2, &[])), [('l', 1), ('r', 1)]);
+        assert_eq!(
+            begun(desk.ended(left, 1, &[])),
+            [('l', 1)],
+            "the other has all that it may have"
+        );
+    }
+}

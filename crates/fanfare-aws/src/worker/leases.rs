@@ -345,3 +345,76 @@ impl Lease {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const AGAIN: Disposition = Disposition::GiveBack { after: Duration::ZERO };
+
+    fn hold(leases: &Leases, follows: &[bool]) -> (Vec<Key>, Vec<Cancellation>) {
+        let cancellations: Vec<_> = follows.iter().map(|_| Cancellation::default()).collect();
+        let taken = follows.iter().zip(&cancellations).map(|(follows, cancellation)| Taken {
+            receipt: String::new(),
+            cancellation: cancellation.clone(),
+            follows: *follows,
+        });
+        (leases.hold(taken.collect::<Vec<_>>().into_iter(), Duration::ZERO), cancellations)
+    }
+
+    fn leases() -> Leases {
+        Leases::new(30 * SECOND, 3_600 * SECOND)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_lost_is_not_settled_whatever_became_of_it() {
+        let leases = leases();
+        let (keys, cancellations) = hold(&leases, &[false, false, false]);
+        tokio::time::advance(29 * SECOND).await;
+        let early = leases.settle([(keys[0], Disposition::Acknowledge)]);
+        assert!(early.is_empty(), "also if nobody has noticed yet");
+        assert_eq!(leases.due().lost, 2);
+        assert!(cancellations.iter().all(Cancellation::is_cancelled));
+        assert!(leases.settle([(keys[1], Disposition::Acknowledge), (keys[2], AGAIN)]).is_empty());
+        assert_eq!(leases.held(), 0, "and held no longer");
+        assert!(leases.is_all_settling());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_lost_stays_so_and_takes_its_slice_along() {
+        let leases = leases();
+        let (_, cancellations) = hold(&leases, &[false, true, true, false]);
+        tokio::time::advance(10 * SECOND).await;
+        let renewals = leases.due().renewals;
+        assert_eq!(renewals.len(), 4);
+        let outcome = |index| if index == 1 { Renewed::Never } else { Renewed::Yes };
+        let (settlements, lost) = leases.renewed(&renewals, Instant::now(), outcome);
+        assert!(settlements.is_empty());
+        assert_eq!(lost, 3);
+        let cancelled: Vec<_> = cancellations.iter().map(Cancellation::is_cancelled).collect();
+        assert_eq!(cancelled, [true, true, true, false]);
+        tokio::time::advance(10 * SECOND).await;
+        assert_eq!(leases.due().renewals.len(), 1, "the others are renewed no more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_lately_is_renewed_with_the_others_from_the_next_time_on() {
+        let leases = leases();
+        hold(&leases, &[false; 3]);
+        tokio::time::advance(4 * SECOND).await;
+        hold(&leases, &[false; 3]);
+        let counts = async |leases: &Leases| {
+            let Due { renewals, next, .. } = leases.due();
+            leases.renewed(&renewals, Instant::now(), |_| Renewed::Yes);
+            tokio::time::sleep_until(next).await;
+            renewals.len()
+        };
+        let mut seen = Vec::new();
+        for _ in 0..12 {
+            seen.push(counts(&leases).await);
+        }
+        seen.retain(|count| *count > 0);
+        assert!(seen.len() > 4 && seen[1..].iter().all(|count| *count == 6), "{seen:?}");
+    }
+}

@@ -11,7 +11,7 @@ use crate::limits::IN_FLIGHT;
 
 /// Several workers in one process that share their handlers.
 ///
-/// At most [`concurrency`](Self::concurrency) deliveries are handled at once, of all queues together, and
+/// At most as many deliveries as [`new`](Self::new) is told are handled at once, of all queues together, and
 /// of each queue at most its worker's own [`concurrency`](Worker::concurrency). A handler that is free
 /// goes to the queues in turn, as far as something waits there; where only one queue has messages, it has
 /// all handlers. Every queue receives a little ahead to have its turn: up to ten messages more than there

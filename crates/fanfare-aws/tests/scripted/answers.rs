@@ -19,7 +19,10 @@ use aws_smithy_runtime_api::{
     },
     http::StatusCode,
 };
-use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::{
+    body::SdkBody,
+    checksum_config::{RequestChecksumCalculation, ResponseChecksumValidation},
+};
 use fanfare_aws::Aws;
 use tokio::sync::Semaphore;
 
@@ -99,6 +102,9 @@ impl Service {
             .region(Region::from_static("eu-central-1"))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .http_client(SharedHttpClient::new(self.clone()))
+            // What somebody's environment says: it is no reason to do without.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .build();
         Aws::new(&config, "123456789012").unwrap()
     }

@@ -105,12 +105,13 @@ async fn nothing_is_asked_of_a_bucket_that_is_not_allowed() {
 #[tokio::test(start_paused = true)]
 async fn what_is_too_large_is_neither_sent_nor_read() {
     let too_large = |bytes| ClaimCheckError::TooLarge { bytes, limit: 10 };
-    let service = Service::new(|_| found(b"eleven bytes", None));
+    // Nothing of it has to arrive.
+    let service = Service::new(|_| Answer::With(vec![("content-length", "1000".into())], vec![]));
     let store = store(&service).max_bytes(10);
     assert_eq!(store.put("k", "eleven byte").await.unwrap_err(), too_large(11));
     assert!(service.requests().is_empty());
     let pointer = Pointer::new("payloads", "k");
-    assert_eq!(store.get(&pointer).await.unwrap_err(), too_large(12));
+    assert_eq!(store.get(&pointer).await.unwrap_err(), too_large(1_000));
     assert_eq!(service.requests().len(), 1, "no more tries");
     // Without a size beforehand, or with a wrong one.
     for headers in [vec![], vec![("content-length", "3".into())]] {

@@ -76,7 +76,7 @@ async fn act(world: World, order: Delivery<OrderPlaced>) -> Result<(), HandlerEr
 #[tokio::test(start_paused = true)]
 async fn on_fifo_order_holds_however_renewals_fail_and_whoever_has_the_lease() {
     for seed in 0..6 {
-        println!("seed {seed}");
+        eprintln!("seed {seed}");
         let shop = Shop::new(Kind::Fifo).await;
         let events: Vec<_> = (0..EVENTS).map(|i| order(KEYS[i % KEYS.len()], i)).collect();
         shop.orders().emit_all(events).await.unwrap().into_result().unwrap();
@@ -115,6 +115,6 @@ async fn on_fifo_order_holds_however_renewals_fail_and_whoever_has_the_lease() {
             assert!(*last >= EVENTS - KEYS.len(), "seed {seed}: {key} ends at {last}");
         }
         let lost = seen.outcomes().iter().filter(|outcome| **outcome == Outcome::Lost).count();
-        println!("{lost} leases were lost");
+        eprintln!("{lost} leases were lost");
     }
 }

@@ -18,11 +18,19 @@ use tokio_util::sync::CancellationToken;
 use crate::support::{ACCOUNT, OrderPlaced, order};
 
 /// What handlers of several queues do.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Work {
+    takes: Duration,
     running: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
     done: Arc<Mutex<Vec<&'static str>>>,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        let (running, most, done) = Default::default();
+        Work { takes: Duration::from_millis(100), running, most, done }
+    }
 }
 
 impl Work {
@@ -36,7 +44,7 @@ async fn work(
     _: Delivery<OrderPlaced>,
 ) -> Result<(), HandlerError> {
     work.most.fetch_max(work.running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-    sleep(Duration::from_millis(100)).await;
+    sleep(work.takes).await;
     work.running.fetch_sub(1, Ordering::SeqCst);
     work.done.lock().unwrap().push(queue);
     Ok(())
@@ -129,6 +137,35 @@ async fn a_queue_that_is_alone_with_messages_has_all_handlers() {
     }
     assert!(start.elapsed() < Duration::from_millis(2_500), "{:?}", start.elapsed());
     assert_eq!(town.held(&right), 400);
+    stop.cancel();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_whose_messages_come_late_has_its_turn_beside_a_long_backlog() {
+    let kind = Kind::Standard;
+    let town = Town::new(kind).await;
+    town.publish(5_000).await;
+    let (left, right) = (town.queue("left", kind), town.queue("right", kind));
+    let client = aws_sdk_sqs::Client::new(&town.sim.sdk_config());
+    let url = client.get_queue_url().queue_name(right.name()).send().await.unwrap();
+    client.purge_queue().set_queue_url(url.queue_url).send().await.unwrap();
+    // So fast that much is received ahead, and always something waits.
+    let state = Work { takes: Duration::from_millis(10), ..Work::default() };
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(
+        Workers::new(10)
+            .add(Worker::new(left.clone()), router("left").with_state((state.clone(), "left")))
+            .add(Worker::new(right.clone()), router("right").with_state((state.clone(), "right")))
+            .run(stop.clone().cancelled_owned()),
+    );
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!((state.done("left") > 1_500, state.done("right")), (true, 0));
+    town.publish(100).await;
+    // Its half of the handlers does 500 a second.
+    sleep(Duration::from_millis(400)).await;
+    assert_eq!(state.done("right"), 100);
+    assert!(town.held(&left) > 1_000, "the other is far from its end");
     stop.cancel();
     running.await.unwrap().unwrap();
 }

@@ -27,7 +27,7 @@ use crate::support::{ACCOUNT, Shop};
 
 /// What happens to a request.
 #[derive(Debug, Clone, Copy)]
-pub enum Way {
+pub(crate) enum Way {
     Through,
     /// It arrives after this time.
     Slow(Duration),
@@ -37,15 +37,15 @@ pub enum Way {
 
 /// A request that was sent.
 #[derive(Debug, Clone)]
-pub struct Sent {
-    pub action: String,
-    pub at: Instant,
-    pub body: Value,
+pub(crate) struct Sent {
+    pub(crate) action: String,
+    pub(crate) at: Instant,
+    pub(crate) body: Value,
 }
 
 impl Sent {
     /// How many entries it has.
-    pub fn entries(&self) -> usize {
+    pub(crate) fn entries(&self) -> usize {
         self.body["Entries"].as_array().map_or(0, Vec::len)
     }
 }
@@ -53,7 +53,7 @@ impl Sent {
 type Rule = dyn Fn(&Sent) -> Way + Send + Sync;
 
 #[derive(Clone)]
-pub struct Wire {
+pub(crate) struct Wire {
     inner: SharedHttpClient,
     rule: Arc<Rule>,
     log: Arc<Mutex<Vec<Sent>>>,
@@ -62,13 +62,13 @@ pub struct Wire {
 }
 
 impl Wire {
-    pub fn new(sim: &Sim, rule: impl Fn(&Sent) -> Way + Send + Sync + 'static) -> Wire {
+    pub(crate) fn new(sim: &Sim, rule: impl Fn(&Sent) -> Way + Send + Sync + 'static) -> Wire {
         let (log, polls, most_polls) = Default::default();
         Wire { inner: sim.http_client(), rule: Arc::new(rule), log, polls, most_polls }
     }
 
     /// The same shop, over this line.
-    pub fn shop(&self, shop: &Shop) -> Shop {
+    pub(crate) fn shop(&self, shop: &Shop) -> Shop {
         let config = shop.sim.sdk_config().to_builder();
         let config = config.http_client(SharedHttpClient::new(self.clone())).build();
         Shop {
@@ -80,17 +80,17 @@ impl Wire {
     }
 
     /// All that was sent of one action.
-    pub fn sent(&self, action: &str) -> Vec<Sent> {
+    pub(crate) fn sent(&self, action: &str) -> Vec<Sent> {
         self.log.lock().unwrap().iter().filter(|sent| sent.action == action).cloned().collect()
     }
 
     /// How many receives are under way.
-    pub fn polls(&self) -> usize {
+    pub(crate) fn polls(&self) -> usize {
         self.polls.load(Ordering::SeqCst)
     }
 
     /// The most receives that were under way at once, since this was asked last.
-    pub fn most_polls(&self) -> usize {
+    pub(crate) fn most_polls(&self) -> usize {
         self.most_polls.swap(self.polls(), Ordering::SeqCst)
     }
 }

@@ -65,7 +65,6 @@ enum Halt {
 }
 
 /// A step that has ended.
-#[expect(clippy::large_enum_variant, reason = "most are plain, and a box for each costs more")]
 enum Done {
     Prepared(Item),
     Plain(Item, Outcome),

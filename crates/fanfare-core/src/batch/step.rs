@@ -38,10 +38,10 @@ impl<'a> Step<'a> {
     pub(super) fn process(&self, content: &Content) -> Processing<'a> {
         let (telemetry, delivery) = (&self.host.consumer.telemetry, &self.item.delivery);
         match content {
-            Content::Call(call) => telemetry.process(delivery, Some(call.envelope()), true),
+            Content::Call(call) => telemetry.process(delivery, Some(call.envelope())),
             Content::Refused(..) => {
                 let opened = Opened::open(&delivery.body).ok();
-                telemetry.process(delivery, opened.as_ref().map(Opened::envelope), false)
+                telemetry.process(delivery, opened.as_ref().map(Opened::envelope))
             }
             Content::Unrelated(_) => Processing::none(),
         }
@@ -52,7 +52,7 @@ impl<'a> Step<'a> {
     pub(super) fn settled_unopened(&self, outcome: &Outcome) {
         if !matches!(outcome, Outcome::Ignored(_)) {
             let telemetry = &self.host.consumer.telemetry;
-            telemetry.process(&self.item.delivery, None, false).end(outcome);
+            telemetry.process(&self.item.delivery, None).end(outcome);
         }
     }
 

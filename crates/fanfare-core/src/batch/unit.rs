@@ -60,7 +60,7 @@ impl<'a> Member<'a> {
     fn begin(&mut self, host: Host<'a>) {
         let (telemetry, delivery) = (&host.consumer.telemetry, &self.item.delivery);
         let envelope = self.call.as_ref().map(Call::envelope);
-        self.processing = Some(telemetry.process(delivery, envelope, true));
+        self.processing = Some(telemetry.process(delivery, envelope));
     }
 
     /// Its outcome is known.

@@ -14,8 +14,11 @@ use crate::InboxKey;
 /// queue's. Clones share the store.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryParkedGroups {
-    groups: Arc<Mutex<HashMap<(Arc<str>, String), Group>>>,
+    groups: Arc<Mutex<Groups>>,
 }
+
+/// By consumer and group.
+type Groups = HashMap<(Arc<str>, String), Group>;
 
 #[derive(Debug, Default)]
 struct Group {
@@ -27,7 +30,7 @@ struct Group {
 }
 
 impl MemoryParkedGroups {
-    fn lock(&self) -> MutexGuard<'_, HashMap<(Arc<str>, String), Group>> {
+    fn lock(&self) -> MutexGuard<'_, Groups> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

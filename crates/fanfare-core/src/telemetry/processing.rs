@@ -60,16 +60,15 @@ impl Telemetry {
     }
 
     /// Begins to process a delivery: opens its span. `envelope` is there as far as its body could be
-    /// read; whether its event is `handled` decides whether its tag is one of ours.
+    /// read. Its tag is a label only if it is one that is handled: others are whatever others write.
     pub(crate) fn process(
         &self,
         delivery: &RawDelivery,
         envelope: Option<&Envelope>,
-        handled: bool,
     ) -> Processing<'_> {
         let span = self.span(delivery, envelope);
-        let tag = envelope.filter(|_| handled).map(|envelope| &*envelope.tag);
-        let handled = tag.and_then(|tag| self.instruments().durations.get_key_value(tag));
+        let durations = &self.instruments().durations;
+        let handled = envelope.and_then(|envelope| durations.get_key_value(&*envelope.tag));
         let begun = Begun { telemetry: self, handled, started: Instant::now() };
         Processing { span, begun: Some(begun) }
     }
