@@ -24,7 +24,9 @@ pub struct PaymentTaken {
     pub number: usize,
 }
 
+/// Keys of so many events; then come others, so that few of many events wait for a poisoned one.
 const KEYS: usize = 60;
+const EVENTS_OF_KEYS: usize = 10_000;
 
 /// What becomes of an event in the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +107,7 @@ pub fn fates(of: Subscription, events: usize, parks: bool, mended: bool) -> BTre
 
 /// The place of an event's key among the keys, which decides who publishes it.
 pub fn line(number: usize) -> usize {
-    number / 2 * 7 % KEYS
+    number / EVENTS_OF_KEYS * KEYS + number / 2 * 7 % KEYS
 }
 
 /// The event's key. What comes again and again has one of its own: whatever is behind it in a FIFO
