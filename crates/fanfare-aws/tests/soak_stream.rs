@@ -1,7 +1,9 @@
 //! A stream's workers under everything at once: random faults of AWS, resharding, deaths of workers,
 //! failing handlers and poison. Seeded, under paused time.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, unreachable_pub)]
 
+#[path = "support/seeds.rs"]
+mod seeds;
 #[path = "support/stream.rs"]
 mod support;
 
@@ -18,6 +20,7 @@ use fanfare_core::{
 };
 use fanfare_sim::RandomFaults;
 use fanfare_topology::Kinesis;
+use seeds::soak_all;
 use support::*;
 use tokio::{
     task::JoinSet,
@@ -41,46 +44,13 @@ const POISON: usize = 211;
 
 #[test]
 fn whatever_happens_every_event_is_handled_and_each_keys_are_in_order() {
-    soak_all(EVENTS);
+    soak_all(SEEDS, |seed| soak(seed, EVENTS));
 }
 
 #[test]
 #[ignore = "takes minutes: cargo test -p fanfare-aws --test soak_stream -- --ignored --nocapture"]
 fn whatever_happens_to_fifty_thousand_events_each_is_handled_in_order() {
-    soak_all(MANY);
-}
-
-/// Goes through all seeds, or the one that the environment names, on as many threads as there are
-/// processors, each with a clock of its own.
-fn soak_all(events: usize) {
-    let one: Option<u64> = std::env::var("FANFARE_SEED").ok().map(|seed| seed.parse().unwrap());
-    let next = Mutex::new(one.map_or(0..SEEDS, |seed| seed..seed + 1));
-    let soak_some = || {
-        while let Some(seed) = { next.lock().unwrap().next() } {
-            let named = Named(seed);
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .start_paused(true)
-                .build();
-            runtime.unwrap().block_on(soak(seed, events));
-            drop(named);
-        }
-    };
-    std::thread::scope(|scope| {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        (0..threads).for_each(|_| drop(scope.spawn(soak_some)));
-    });
-}
-
-/// Says which seed it was, whatever fails.
-struct Named(u64);
-
-impl Drop for Named {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("with FANFARE_SEED={}", self.0);
-        }
-    }
+    soak_all(SEEDS, |seed| soak(seed, MANY));
 }
 
 /// What came of the events.

@@ -12,11 +12,13 @@ mod events;
 mod ground;
 mod ledger;
 mod produce;
+#[path = "../support/seeds.rs"]
+mod seeds;
 mod wire;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -31,6 +33,7 @@ use crew::Crew;
 use events::{Fate, fates};
 use ground::{Ground, SUBSCRIPTIONS, Subscription};
 use ledger::Ledger;
+use seeds::soak_all;
 
 const SEEDS: u64 = 20;
 
@@ -52,51 +55,17 @@ const REDRIVES: usize = 2;
 
 #[test]
 fn whatever_happens_every_event_is_handled_once_in_its_keys_order_and_only_poison_is_dead() {
-    soak_all(EVENTS);
+    soak_all(SEEDS, |seed| soak(seed, EVENTS));
 }
 
 #[test]
 #[ignore = "takes minutes, see the head of this file"]
 fn whatever_happens_to_a_hundred_thousand_events_each_is_handled_once_in_order() {
-    soak_all(MANY);
+    soak_all(SEEDS, |seed| soak(seed, MANY));
 }
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
-}
-
-/// Goes through all seeds, or the one that the environment names, on as many threads as there are
-/// processors, each with a clock of its own.
-fn soak_all(events: usize) {
-    let one: Option<u64> = std::env::var("FANFARE_SEED").ok().map(|seed| seed.parse().unwrap());
-    let next = Mutex::new(one.map_or(0..SEEDS, |seed| seed..seed + 1));
-    let soak_some = || {
-        while let Some(seed) = { next.lock().unwrap().next() } {
-            let named = Named(seed);
-            eprintln!("seed {seed} begins");
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .start_paused(true)
-                .build();
-            runtime.unwrap().block_on(soak(seed, events));
-            drop(named);
-        }
-    };
-    std::thread::scope(|scope| {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        (0..threads).for_each(|_| drop(scope.spawn(soak_some)));
-    });
-}
-
-/// Says how to run a seed that failed alone.
-struct Named(u64);
-
-impl Drop for Named {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("with FANFARE_SEED={}", self.0);
-        }
-    }
 }
 
 async fn soak(seed: u64, events: usize) {
