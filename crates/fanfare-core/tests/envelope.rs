@@ -132,10 +132,7 @@ fn errors_name_the_field_and_never_the_value() {
             format!("{head},\"time\":\"secret\"}}"),
             "CloudEvents attribute `time` is not an RFC 3339 time",
         ),
-        (
-            format!("{head},\"time\":5}}"),
-            "CloudEvents attribute `time` is not an RFC 3339 time",
-        ),
+        (format!("{head},\"time\":5}}"), "CloudEvents attribute `time` is not an RFC 3339 time"),
         (
             format!("{head},\"partitionkey\":\"a\nb\"}}"),
             "CloudEvents attribute `partitionkey` is not a string",
