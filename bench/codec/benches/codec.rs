@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use fanfare_core::{Event, Opened, seal_event};
+use fanfare::{Event, Opened, seal_event};
 use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 use serde::de::DeserializeOwned;
@@ -160,7 +160,7 @@ fn write<T: Serialize>(value: &T) -> String {
 macro_rules! events {
     ($($name:ident $tag:literal)+) => {
         $(
-            #[derive(Clone, Serialize, Deserialize, fanfare_core::Event)]
+            #[derive(Clone, Serialize, Deserialize, fanfare::Event)]
             #[event(type = $tag, topic = "orders", key = order)]
             struct $name {
                 order: String,
@@ -316,7 +316,8 @@ fn compare(criterion: &mut Criterion<ProcessorTime>, what: &str, mut contestants
     for round in 0..ROUNDS {
         contestants.rotate_left(1);
         for (name, work) in &mut contestants {
-            group.bench_function(BenchmarkId::new(*name, round), |bencher| bencher.iter(&mut *work));
+            group
+                .bench_function(BenchmarkId::new(*name, round), |bencher| bencher.iter(&mut *work));
         }
     }
     group.finish();

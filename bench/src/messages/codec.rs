@@ -42,7 +42,14 @@ pub(crate) async fn run(hasty: bool) -> Result<Vec<Results>> {
     command.args(["bench", "--package", "fanfare-bench-codec", "--manifest-path"]);
     command.arg(manifest).arg("--");
     if hasty {
-        command.args(["--warm-up-time", "0.02", "--measurement-time", "0.05", "--sample-size", "10"]);
+        command.args([
+            "--warm-up-time",
+            "0.02",
+            "--measurement-time",
+            "0.05",
+            "--sample-size",
+            "10",
+        ]);
     }
     eprintln!("Codec");
     let command = command.env("CRITERION_HOME", &home).stdout(Stdio::null()).kill_on_drop(true);

@@ -23,8 +23,8 @@ pub(crate) use fanfare::FANFARE;
 pub(crate) const ALL: &[Entry] =
     &[ONES, BATCHES, omniqueue::OMNIQUEUE, ruststream::RUSTSTREAM, ruststream::BATCHES, FANFARE];
 
-/// Events that a consumer may have in hand at a time.
-pub(crate) const IN_HAND: usize = 40;
+/// Events that a consumer may handle at a time.
+pub(crate) const AT_ONCE: usize = 40;
 
 /// Tasks of those that receive ten messages each.
 const TASKS: usize = 4;

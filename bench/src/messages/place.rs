@@ -69,6 +69,7 @@ pub(crate) async fn fill(config: &SdkConfig, events: u64, bytes: usize) -> Resul
 
 /// Events in their envelopes, each with a key of its own.
 pub(crate) fn messages(count: u64, bytes: usize) -> Result<Vec<Message>, EncodeError> {
-    let message = |event| seal_event("bench", &Placed::new(event, format!("order-{event:06}"), bytes));
+    let message =
+        |event| seal_event("bench", &Placed::new(event, format!("order-{event:06}"), bytes));
     (0..count).map(message).collect()
 }

@@ -54,12 +54,15 @@ pub(crate) async fn run(plan: Plan, only: Option<&str>) -> Result<Vec<Results>> 
             rows.rotate_left(1);
             for (entry, rounds) in &mut rows {
                 let figures = measure(entry, bytes, plan).await;
-                rounds.push(figures.with_context(|| format!("{}, publishing {bytes} B", entry.name))?);
+                rounds.push(
+                    figures.with_context(|| format!("{}, publishing {bytes} B", entry.name))?,
+                );
             }
         }
         rows.sort_by_key(|(entry, _)| ALL.iter().position(|other| other.name == entry.name));
         let messages = place::messages(EVENTS, bytes)?;
-        let body = messages.iter().map(|message| message.body.len()).sum::<usize>() / messages.len();
+        let body =
+            messages.iter().map(|message| message.body.len()).sum::<usize>() / messages.len();
         results.push(Results { bytes, body, rows });
     }
     Ok(results)
@@ -83,7 +86,8 @@ async fn measure(entry: &Entry, bytes: usize, plan: Plan) -> Result<Figures> {
 
 /// What the contestant's process does.
 pub(crate) async fn publish(job: Job) -> Result<Done> {
-    let entry = ALL.iter().find(|entry| entry.name == job.publisher).context("no such publisher")?;
+    let entry =
+        ALL.iter().find(|entry| entry.name == job.publisher).context("no such publisher")?;
     let messages = Arc::new(place::messages(EVENTS, job.bytes)?);
     let publisher = (entry.set_up)(place::config(&job.url).await).await?;
     let stop = CancellationToken::new();

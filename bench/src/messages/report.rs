@@ -61,7 +61,7 @@ pub(crate) fn page(
         writeln!(
             page,
             "{} events of {} B wait in the queue, {}. Everyone reads the event from its envelope, has at \
-             most {} in hand at a time, and is measured from its start to the last event; requests and \
+             most {} in handlers at a time, and is measured from its start to the last event; requests and \
              processor time count until it has stopped. After each round the queue is empty.\n",
             whole(results.events as f64),
             consume::BYTES,
@@ -70,7 +70,7 @@ pub(crate) fn page(
             } else {
                 "and handlers wait before they note the event's number"
             },
-            consumers::IN_HAND,
+            consumers::AT_ONCE,
         )?;
         table(&mut page, &results.rows(), consumers::BATCHES.name)?;
     }
@@ -89,7 +89,8 @@ fn table(page: &mut String, rows: &Rows<'_>, first: &str) -> std::fmt::Result {
     writeln!(page, "|---|--:|--:|--:|--:|--:|--:|--:|--:|")?;
     for (name, rounds) in rows {
         let of = |value: fn(&Figures) -> f64| median(rounds.iter().map(value).collect());
-        let times = |value| ratio(rows, name, first, value).map_or("–".into(), |r| format!("{r:.2}"));
+        let times =
+            |value| ratio(rows, name, first, value).map_or("–".into(), |r| format!("{r:.2}"));
         writeln!(
             page,
             "| {name} | {} | {} | {:.1} µs | {} | {:.0} | {:.0} MiB | {:.0} % | {:.0} % |",
@@ -144,7 +145,11 @@ fn codec(page: &mut String, coded: &[codec::Results]) -> std::fmt::Result {
          does. Everyone reads the same bytes. In writing, each event is new: its id and the time are \
          made, and fanfare's is a `Message`, with its attributes, key and destination.\n"
     )?;
-    writeln!(page, "| time for an event, and times the floor's | {} |", codec::CONTESTANTS.join(" | "))?;
+    writeln!(
+        page,
+        "| time for an event, and times the floor's | {} |",
+        codec::CONTESTANTS.join(" | ")
+    )?;
     writeln!(page, "|---|{}", "--:|".repeat(codec::CONTESTANTS.len()))?;
     for results in coded {
         let cells = codec::CONTESTANTS.map(|name| {
@@ -172,7 +177,10 @@ fn bars(
             let to = |other, value| ratio(&rows, name, other, value);
             if let Some(times) = to(publishers::ONES.name, messages) {
                 let (bytes, met) = (results.bytes, verdict(times >= 4.0));
-                writeln!(page, "- {name}, {bytes} B: at least 4 times Publish: {times:.1} times, {met}.")?;
+                writeln!(
+                    page,
+                    "- {name}, {bytes} B: at least 4 times Publish: {times:.1} times, {met}."
+                )?;
             }
             let batches = publishers::BATCHES.name;
             if let Some((times, cost)) = to(batches, messages).zip(to(batches, processor)) {

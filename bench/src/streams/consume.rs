@@ -8,13 +8,13 @@ use futures_util::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 
 use crate::machine::own_time;
+use crate::seen::Seen;
+use crate::simulator::Simulator;
 use crate::streams::Plan;
 use crate::streams::consumers::{
     BY_HAND, BY_HAND_OPENING, Entry, FANFARE, RUSTSTREAM, RUSTSTREAM_BATCHES,
 };
 use crate::streams::producers;
-use crate::seen::Seen;
-use crate::simulator::Simulator;
 use crate::streams::stream::{self, Keys, STREAM};
 
 /// Shards of the stream.

@@ -10,9 +10,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::machine::own_time;
+use crate::simulator::{Simulator, Usage};
 use crate::streams::Plan;
 use crate::streams::producers::{AGGREGATED, Entry, FANFARE, PUT_RECORD, PUT_RECORDS, RUSTSTREAM};
-use crate::simulator::{Simulator, Usage};
 use crate::streams::stream::{self, Keys, STREAM};
 
 /// Tasks that call a producer, each as soon as its last call has returned.

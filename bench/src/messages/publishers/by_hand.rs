@@ -58,7 +58,8 @@ impl Publishes for Batches {
                 let entries = left.iter().enumerate().map(|(index, event)| entry(index, event));
                 let entries = entries.collect::<Result<_, _>>()?;
                 let request = self.0.publish_batch().topic_arn(TOPIC_ARN);
-                let answer = request.set_publish_batch_request_entries(Some(entries)).send().await?;
+                let answer =
+                    request.set_publish_batch_request_entries(Some(entries)).send().await?;
                 let failed = answer.failed().iter().map(|failed| failed.id().parse::<usize>());
                 let failed = failed.collect::<Result<Vec<_>, _>>()?;
                 left = failed.into_iter().filter_map(|index| left.get(index).copied()).collect();

@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Placed;
-use crate::streams::consumers::Entry;
 use crate::seen::Seen;
+use crate::streams::consumers::Entry;
 use crate::streams::stream::STREAM;
 
 /// From one read of a shard to the next, as it allows 5 a second.

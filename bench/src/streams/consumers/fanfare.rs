@@ -9,9 +9,9 @@ use aws_config::SdkConfig;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Placed;
+use crate::seen::Seen;
 use crate::streams::consume::SHARDS;
 use crate::streams::consumers::Entry;
-use crate::seen::Seen;
 use crate::streams::stream::{ACCOUNT, TOPIC, bindings};
 
 pub(crate) const FANFARE: Entry = Entry {

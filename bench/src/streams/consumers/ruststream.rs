@@ -11,8 +11,8 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Placed;
-use crate::streams::consumers::Entry;
 use crate::seen::Seen;
+use crate::streams::consumers::Entry;
 
 /// Events that its handler is given at once, where it is given several.
 const BATCH: std::num::NonZeroUsize = nonzero!(1_000);

@@ -337,6 +337,11 @@ impl<'a> Cursor<'a> {
     }
 
     fn hops(&mut self) -> Result<u32, DecodeError> {
+        // Nearly always one digit, for which a parser would take more time too.
+        if let [digit @ b'0'..=b'9', b',' | b'}', ..] = &self.body.as_bytes()[self.at..] {
+            self.at += 1;
+            return Ok(u32::from(digit - b'0'));
+        }
         self.parse().map_err(|_| attribute("hops", "is not a number of hops"))
     }
 
