@@ -17,11 +17,18 @@ use tokio_util::sync::CancellationToken;
 use crate::event::Placed;
 use crate::seen::Seen;
 
-pub(crate) use by_hand::{BATCHES, ONES};
+pub(crate) use by_hand::{BATCHES, INFORMED, ONES};
 pub(crate) use fanfare::FANFARE;
 
-pub(crate) const ALL: &[Entry] =
-    &[ONES, BATCHES, omniqueue::OMNIQUEUE, ruststream::RUSTSTREAM, ruststream::BATCHES, FANFARE];
+pub(crate) const ALL: &[Entry] = &[
+    ONES,
+    BATCHES,
+    INFORMED,
+    omniqueue::OMNIQUEUE,
+    ruststream::RUSTSTREAM,
+    ruststream::BATCHES,
+    FANFARE,
+];
 
 /// Events that a consumer may handle at a time.
 pub(crate) const AT_ONCE: usize = 40;

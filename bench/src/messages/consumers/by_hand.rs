@@ -5,7 +5,10 @@ use std::borrow::Cow;
 
 use anyhow::{Context, Result, ensure};
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
+use aws_sdk_sqs::operation::receive_message::builders::ReceiveMessageFluentBuilder;
+use aws_sdk_sqs::types::{
+    DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName as System,
+};
 use fanfare::EventType;
 use futures_util::future::try_join_all;
 use serde::Deserialize;
@@ -19,14 +22,20 @@ pub(crate) const ONES: Entry = Entry {
         side and deleted by a request each as they are done. The envelope and its data are read with \
         serde_json. No retries, no time-out is prolonged, and nothing happens to an event that cannot be \
         handled.",
-    run: |work| Box::pin(run(work, false)),
+    run: |work| Box::pin(run(work, false, false)),
 };
 
 pub(crate) const BATCHES: Entry = Entry {
     name: "receive 10, delete 10",
     notes: "The same, but one `DeleteMessageBatch` when all ten are handled. Entries that failed end it with \
         an error.",
-    run: |work| Box::pin(run(work, true)),
+    run: |work| Box::pin(run(work, true, false)),
+};
+
+pub(crate) const INFORMED: Entry = Entry {
+    name: "the same, with attributes",
+    notes: "It also asks for what one needs to limit attempts, to measure ages and to pass a message on: its         attributes, its receive count and when it was sent. No bar is about it.",
+    run: |work| Box::pin(run(work, true, true)),
 };
 
 /// What it wants to know of an envelope.
@@ -37,7 +46,7 @@ struct Envelope<'a> {
     data: Placed,
 }
 
-async fn run(work: Work, batches: bool) -> Result<()> {
+async fn run(work: Work, batches: bool, informed: bool) -> Result<()> {
     let client = Client::new(&work.config);
     let tasks = (0..TASKS).map(|_| {
         let (client, work) = (client.clone(), work.clone());
@@ -45,7 +54,8 @@ async fn run(work: Work, batches: bool) -> Result<()> {
             let Work { queue_url, handler, stop, .. } = work;
             loop {
                 let receive = client.receive_message().queue_url(&queue_url);
-                let receive = receive.max_number_of_messages(10).wait_time_seconds(20).send();
+                let receive = receive.max_number_of_messages(10).wait_time_seconds(20);
+                let receive = if informed { with_attributes(receive) } else { receive }.send();
                 let received = tokio::select! {
                     received = receive => received?.messages.unwrap_or_default(),
                     () = stop.cancelled() => return anyhow::Ok(()),
@@ -64,6 +74,13 @@ async fn run(work: Work, batches: bool) -> Result<()> {
         task?;
     }
     Ok(())
+}
+
+fn with_attributes(receive: ReceiveMessageFluentBuilder) -> ReceiveMessageFluentBuilder {
+    receive
+        .message_attribute_names("All")
+        .message_system_attribute_names(System::ApproximateReceiveCount)
+        .message_system_attribute_names(System::SentTimestamp)
 }
 
 async fn one(client: &Client, queue: &str, handler: &Handler, message: &Message) -> Result<()> {
