@@ -214,7 +214,7 @@ impl Aws {
     }
 
     /// The function that publishes the outbox of `service`, to be woken after a commit. With the
-    /// feature `lambda`.
+    /// feature `lambda`, which the crate `fanfare` calls `relay-function`.
     #[cfg(feature = "lambda")]
     #[must_use]
     pub fn relay_function(&self, bindings: &Bindings, service: &str) -> crate::RelayFunction {

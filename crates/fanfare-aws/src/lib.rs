@@ -9,7 +9,7 @@
 //! | consume a stream for ever | [`StreamWorker`] |
 //! | remember in DynamoDB what was handled (feature `dynamodb`) | `DynamoIdempotencyStore` |
 //! | keep large payloads in S3 (feature `s3`) | `S3ClaimCheck` |
-//! | wake a relay that is a Lambda function (feature `lambda`) | `RelayFunction` |
+//! | wake a relay that is a Lambda function (feature `lambda`; of the crate `fanfare`, `relay-function`) | `RelayFunction` |
 //! | create topics, queues and subscriptions; remove a service's | [`provision`], [`retire`] |
 //!
 //! The SDK's own retries are switched off: there is one retry layer, here, because it has to

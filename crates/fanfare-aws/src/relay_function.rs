@@ -16,7 +16,7 @@ use crate::{
 
 /// A relay that is a Lambda function: it drains the outbox when it is invoked, by a schedule or by
 /// [`wake`](Self::wake). Made by [`Aws::relay_function`]. Clones share what is under way. With the
-/// feature `lambda`.
+/// feature `lambda`, which the crate `fanfare` calls `relay-function`.
 ///
 /// The caller needs the right `lambda:InvokeFunction` on the function.
 ///

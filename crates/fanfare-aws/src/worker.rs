@@ -63,7 +63,10 @@ const MARGIN: Duration = Duration::from_secs(60);
 ///   needs, up to the [lease limit](Self::lease_limit), and a message comes again soon after a crash.
 /// - **Lost leases.** Where renewing fails until the time-out, or the limit is reached, the lease is lost:
 ///   the delivery's [`cancellation`](fanfare_core::Delivery::cancellation) tells its handler, whose
-///   outcome then counts for nothing, and the message comes again, here or elsewhere. On a FIFO queue
+///   outcome then counts for nothing, and the message comes again, here or elsewhere. A handler that goes
+///   on for another visibility time-out keeps its place no longer: it is dropped, as soon as no other of its
+///   receive is handled. A time that handlers are to keep is a layer's
+///   ([`Router::layer`](fanfare_core::Router::layer)), which makes a retry of it. On a FIFO queue
 ///   nothing behind it in its group is begun, and it comes again before that. An inbox or an idempotency
 ///   store keeps effects from doubling.
 /// - **Receiving.** While nothing comes, one long poll at a time is under way. Where much comes, further
@@ -162,7 +165,7 @@ impl Worker {
     }
 
     /// How long running handlers may take to finish after shutdown began; what is not done then
-    /// is abandoned and given back. Keep it below the time that the platform gives the process
+    /// is dropped, without a word to its handler, and given back. Keep it below the time that the platform gives the process
     /// (30 seconds on Kubernetes and ECS).
     pub fn drain_timeout(self, timeout: Duration) -> Self {
         Worker { drain: timeout, ..self }
@@ -216,6 +219,7 @@ impl Worker {
             queue: self.queue,
             wait: self.wait,
             visibility: self.visibility,
+            began: Instant::now(),
             leases: Leases::new(self.visibility, limit),
             room: Notify::new(),
             wants_room: AtomicBool::new(false),

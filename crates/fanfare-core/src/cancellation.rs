@@ -5,6 +5,8 @@ use tokio_util::sync::CancellationToken;
 /// Tells the handler of a delivery that the lease on it is lost: another may be handling it already,
 /// and whatever this handler answers is not settled.
 ///
+/// It is not told of a worker that stops: what runs may finish within its time to drain, and is dropped then.
+///
 /// A handler that works for long, or outside of what a transaction undoes, looks at it now and then, or
 /// waits for it beside its work. Clones share one state, and what was cancelled stays so.
 ///

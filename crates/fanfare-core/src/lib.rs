@@ -82,6 +82,9 @@ pub use retry::Retry;
 pub use router::{HandledType, HandlerService, Policy, Router};
 pub use tx_handler::TxHandler;
 
+/// The time of day, as envelopes and metadata have it.
+pub use jiff::Timestamp;
+
 /// Any error that can cross threads: what handlers and layers may fail with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 

@@ -12,7 +12,9 @@ const MAX_ATTEMPTS: u32 = 10;
 ///
 /// By default it comes again after one second, doubling up to 15 minutes, and is tried 10 times.
 /// What counts is how often it was received: on a FIFO queue also behind an earlier one that
-/// failed. [`HandlerError::retry_after`](crate::HandlerError::retry_after) says when for one
+/// failed, so that one which waited behind it may have no more than its first try left. A queue's own
+/// redrive policy counts too, and knows no reason: the queues that fanfare makes carry a message off
+/// after 50 receives, so more than 50 attempts come to 50. [`HandlerError::retry_after`](crate::HandlerError::retry_after) says when for one
 /// failure.
 ///
 /// ```
@@ -51,14 +53,16 @@ impl Retry {
         Retry { delay, max_attempts: Some(MAX_ATTEMPTS) }
     }
 
-    /// How often a delivery is tried, the first time included; 1 is no retry at all.
+    /// How often a delivery is tried, the first time included; 1 is no retry at all. On a queue of
+    /// fanfare's 50 is the most, as its redrive policy ends it then.
     #[must_use]
     pub const fn max_attempts(self, attempts: u32) -> Self {
         Retry { max_attempts: Some(attempts), ..self }
     }
 
-    /// Never given up by the consumer: the queue's own redrive policy ends it, and its dead-letter
-    /// queue gets the message without a reason. A stream has no such policy, and there the event is
+    /// Never given up by the consumer: the queue's own redrive policy ends it, after 50 receives where
+    /// fanfare made the queue, and its dead-letter queue gets the message without a reason; on a FIFO queue those
+    /// behind it too, as their receives count with it. A stream has no such policy, and there the event is
     /// tried for as long as the stream keeps it.
     #[must_use]
     pub const fn until_redrive(self) -> Self {

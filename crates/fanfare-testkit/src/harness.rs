@@ -179,8 +179,8 @@ impl Harness {
     /// Runs a service: a worker (or a function, [on Lambda](Self::on_lambda)) on each of its queues, and
     /// on each stream that it reads, from its oldest record or from where the service was when it was
     /// stopped. The harness publishes what its
-    /// handlers return and counts what becomes of its deliveries; state and inbox are the consumer's
-    /// own.
+    /// handlers return, in place of the consumer's own publisher if it has one, and counts what becomes of its
+    /// deliveries; state, inbox and claim check are the consumer's own.
     pub fn start(&mut self, consumer: impl Into<Consumer>) {
         let consumer = consumer.into();
         let service = consumer.name().to_string();

@@ -7,7 +7,7 @@ pub mod topology {
     pub use fanfare_topology::*;
 }
 
-/// SNS and SQS: publisher, worker, provisioning.
+/// SNS, SQS and Kinesis: publishers, workers, provisioning.
 #[cfg(feature = "aws")]
 pub mod aws {
     pub use fanfare_aws::*;
@@ -25,7 +25,7 @@ pub mod lambda {
     pub use fanfare_lambda::*;
 }
 
-/// SNS and SQS in the process, for tests and first steps.
+/// SNS, SQS and Kinesis in the process, for tests and first steps.
 #[cfg(feature = "sim")]
 pub mod sim {
     pub use fanfare_sim::*;

@@ -4,7 +4,7 @@ use std::{mem::take, pin::pin, sync::Arc, time::Duration};
 
 use fanfare_core::{Outcome, RawDelivery};
 use futures_util::StreamExt;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{
     desk::Batch,
@@ -21,8 +21,19 @@ pub(super) async fn handle(host: Arc<Host>, batch: Batch) {
     let outcomes = host.consumer.process(deliveries, handlers, &host.queue, &may_begin);
     // What is ready together is settled together.
     let mut outcomes = pin!(outcomes.ready_chunks(BATCH_ENTRIES));
-    while let Some(outcomes) = outcomes.next().await {
-        open.ended(outcomes);
+    loop {
+        tokio::select! {
+            biased;
+            outcomes = outcomes.next() => match outcomes {
+                Some(outcomes) => open.ended(outcomes),
+                None => return,
+            },
+            () = open.all_lost() => {
+                let (queue, deliveries) = (&host.queue.name, open.left());
+                tracing::warn!(%queue, deliveries, "handlers went on after their leases were lost: dropped");
+                return;
+            }
+        }
     }
 }
 
@@ -66,6 +77,21 @@ impl Open {
         }
         let (running, since, busy) = (handlers.len(), Instant::now(), Duration::ZERO);
         (Open { host, leases, handler_of, handlers, running, since, busy }, deliveries)
+    }
+
+    /// How many have no outcome yet.
+    fn left(&self) -> usize {
+        self.leases.iter().flatten().count()
+    }
+
+    /// Resolves when the leases on all that is left are lost, and have been for a while.
+    async fn all_lost(&self) {
+        for lease in self.leases.iter().flatten() {
+            if let Some(cancellation) = self.host.leases.cancellation(*lease) {
+                cancellation.cancelled().await;
+            }
+        }
+        sleep(self.host.visibility).await;
     }
 
     fn ended(&mut self, outcomes: Vec<(usize, Outcome)>) {

@@ -16,6 +16,8 @@ use super::host::Host;
 pub struct Health {
     /// Whether it has ended: it was told to stop, or it failed.
     pub ended: bool,
+    /// How long ago it began to run; none before, and after its end.
+    pub running_for: Option<Duration>,
     /// How long ago the last receive succeeded, whether it brought anything or not; none before the first.
     /// A receive that waits for messages takes up to the worker's wait time, 20 seconds by default, and
     /// none begins as long as there is no room for what it may bring.
@@ -43,7 +45,7 @@ pub struct Health {
 ///     let health = probe.health();
 ///     let is_stuck = match health.oldest_in_flight {
 ///         Some(age) => age > Duration::from_secs(600),
-///         None => health.last_poll.is_some_and(|ago| ago > Duration::from_secs(120)),
+///         None => health.last_poll.or(health.running_for) > Some(Duration::from_secs(120)),
 ///     };
 ///     if is_stuck || health.ended { 503 } else { 200 }
 /// }
@@ -92,6 +94,7 @@ impl Health {
     fn and(self, other: Health) -> Health {
         Health {
             ended: self.ended && other.ended,
+            running_for: self.running_for.max(other.running_for),
             last_poll: self.last_poll.max(other.last_poll),
             polls: self.polls + other.polls,
             in_flight: self.in_flight + other.in_flight,
@@ -110,6 +113,7 @@ impl Host {
         let ago = |then: Instant| now.saturating_duration_since(then);
         Health {
             ended: false,
+            running_for: Some(ago(self.began)),
             last_poll: last_poll.map(ago),
             polls,
             in_flight: self.leases.held(),

@@ -38,6 +38,7 @@ pub(super) struct Host {
     /// How long a poll waits.
     pub(super) wait: Duration,
     pub(super) visibility: Duration,
+    pub(super) began: Instant,
     pub(super) leases: Leases,
     pub(super) desk: Arc<Handlers>,
     /// Its place at the desk.

@@ -174,6 +174,11 @@ impl Leases {
         settlements
     }
 
+    /// How the handler of a lease is told that it is lost; none if it is held no longer.
+    pub(super) fn cancellation(&self, key: Key) -> Option<Cancellation> {
+        self.table().leases.get(&key).map(|lease| lease.cancellation.clone())
+    }
+
     /// What the settler had has been settled, or given up.
     pub(super) fn settled(&self, keys: impl IntoIterator<Item = Key>) {
         let mut table = self.table();

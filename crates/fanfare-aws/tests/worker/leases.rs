@@ -316,6 +316,32 @@ async fn a_lease_is_kept_up_to_its_limit_and_no_longer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn handlers_that_hang_do_not_keep_the_others_from_being_handled() {
+    let shop = Shop::new(Kind::Standard).await;
+    let diary = Diary::new();
+    async fn hangs(diary: Diary, order: Delivery<OrderPlaced>) -> Result<(), HandlerError> {
+        let OrderPlaced { order_id, .. } = order.event;
+        if order_id == "hangs" {
+            std::future::pending::<()>().await;
+        }
+        diary.note(order_id);
+        Ok(())
+    }
+    let worker = Worker::new(shop.queue()).concurrency(2).lease_limit(seconds(60));
+    let consumer = Router::new("products").on(hangs).with_state(diary.clone());
+    let working = shop.work_with(worker, consumer);
+    let hanging: Vec<_> = (0..2).map(|i| order("hangs", i)).collect();
+    shop.orders().emit_all(hanging).await.unwrap().into_result().unwrap();
+    sleep(seconds(10)).await;
+    shop.orders().emit(&order("good", 0)).await.unwrap();
+    sleep(seconds(40)).await;
+    assert_eq!(diary.texts(), [""; 0], "there are two handlers, and both hang");
+    sleep(seconds(50)).await;
+    assert_eq!(diary.texts(), ["good"], "they were told at the limit, and dropped a while later");
+    working.finish().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_lease_is_asked_for_beyond_the_twelve_hours_of_sqs() {
     let shop = Shop::new(Kind::Standard).await;
     shop.publish(1).await;

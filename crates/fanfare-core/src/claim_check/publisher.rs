@@ -43,7 +43,7 @@ const PART: usize = 100;
 ///
 /// ```
 /// # use fanfare_core::{ClaimCheckPublisher, Emitter, MemoryClaimCheck, Publisher};
-/// # fn example(publisher: impl Publisher, store: MemoryClaimCheck) {
+/// # fn example(publisher: impl Publisher + 'static, store: MemoryClaimCheck) {
 /// let publisher = ClaimCheckPublisher::new(publisher, store);
 /// let orders = Emitter::new("orders", publisher);
 /// # }

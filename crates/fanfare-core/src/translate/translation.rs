@@ -41,7 +41,9 @@ impl<F: Format> Translation<F> {
         Translation { format, list: AllowList::default(), id_attribute: None, source: None }
     }
 
-    /// `foreign` is an `E`, in both directions, with the data as it is.
+    /// `foreign` is an `E`, in both directions, with the data as it is: its fields have the names that `E` has.
+    /// Where they are written otherwise, as in `camelCase` by most systems on .NET and Java, `E` says so to serde
+    /// (`rename_all`), or [`map_inward`](Self::map_inward) and [`map_outward`](Self::map_outward) convert.
     #[must_use]
     pub fn map<E: EventType>(self, foreign: impl Into<String>) -> Self {
         self.add::<E>(foreign, Direction::Both, Conversion::AsIs)
