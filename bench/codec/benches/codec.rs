@@ -4,7 +4,6 @@
 //! `Envelope` has, and the data as a type of its own. The comparison of messages runs this
 //! and puts the ratios into docs/benchmarks.md.
 
-use std::collections::HashMap;
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use fanfare::{Event, Opened, seal_event};
 use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
+use rapidhash::RapidHashMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -260,7 +260,7 @@ fn work<'a>(name: &'static str, work: impl FnMut() + 'a) -> Work<'a> {
 
 /// Reads by tag: what a consumer does with a body before its handler has the event.
 fn decoding(kinds: &[Kind]) -> Vec<Work<'_>> {
-    let table: HashMap<&str, fn(Opened<'_>)> =
+    let table: RapidHashMap<&str, fn(Opened<'_>)> =
         kinds.iter().map(|kind| (kind.tag, kind.handle)).collect();
     let each = |read: fn(&str)| move || kinds.iter().for_each(|kind| read(black_box(&kind.body)));
     let fanfare = move || {

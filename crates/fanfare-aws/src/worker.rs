@@ -64,7 +64,7 @@ const MARGIN: Duration = Duration::from_secs(60);
 /// - **Lost leases.** Where renewing fails until the time-out, or the limit is reached, the lease is lost:
 ///   the delivery's [`cancellation`](fanfare_core::Delivery::cancellation) tells its handler, whose
 ///   outcome then counts for nothing, and the message comes again, here or elsewhere. A handler that goes
-///   on for another visibility time-out keeps its place no longer: it is dropped, as soon as no other of its
+///   on for as long as the limit again keeps its place no longer: it is dropped, as soon as no other of its
 ///   receive is handled. A time that handlers are to keep is a layer's
 ///   ([`Router::layer`](fanfare_core::Router::layer)), which makes a retry of it. On a FIFO queue
 ///   nothing behind it in its group is begun, and it comes again before that. An inbox or an idempotency

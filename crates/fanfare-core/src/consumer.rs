@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
+use rapidhash::RapidHashMap;
+
 use crate::{
     ClaimCheck, DynClaimCheck, DynIdempotencyStore, DynParkedGroups, DynPublisher, HandledType,
     HandlerService, IdempotencyStore, Inbox, Opened, Outcome, ParkedGroups, Publisher, RawDelivery,
@@ -22,7 +24,7 @@ type Observer = Arc<dyn Fn(&RawDelivery, &Outcome) + Send + Sync>;
 pub struct Consumer {
     pub(crate) name: Arc<str>,
     handled: Vec<HandledType>,
-    decoders: Arc<HashMap<&'static str, BoundDecoder>>,
+    decoders: Arc<RapidHashMap<&'static str, BoundDecoder>>,
     /// The handlers in their layers, if they have any.
     pub(crate) service: Option<HandlerService>,
     pub(crate) policies: Policies,
@@ -128,7 +130,7 @@ impl Consumer {
         policies: Policies,
         retries: HashMap<&'static str, Retry>,
     ) -> Self {
-        let decoders: HashMap<_, _> =
+        let decoders: RapidHashMap<_, _> =
             handled.iter().map(|handled| handled.tag).zip(decoders).collect();
         let decoders = Arc::new(decoders);
         let tags = handled.iter().map(|handled| handled.tag).collect();

@@ -84,14 +84,14 @@ impl Open {
         self.leases.iter().flatten().count()
     }
 
-    /// Resolves when the leases on all that is left are lost, and have been for a while.
+    /// Resolves when the leases on all that is left are lost, and have been for as long as one is kept.
     async fn all_lost(&self) {
         for lease in self.leases.iter().flatten() {
             if let Some(cancellation) = self.host.leases.cancellation(*lease) {
                 cancellation.cancelled().await;
             }
         }
-        sleep(self.host.visibility).await;
+        sleep(self.host.leases.limit()).await;
     }
 
     fn ended(&mut self, outcomes: Vec<(usize, Outcome)>) {

@@ -115,6 +115,11 @@ impl Leases {
         Leases { visibility, limit, table: Mutex::default(), held, emptied }
     }
 
+    /// How long a lease is kept in all.
+    pub(super) fn limit(&self) -> Duration {
+        self.limit
+    }
+
     /// Holds what came just now, in answer to a receive that took so long.
     pub(super) fn hold(
         &self,

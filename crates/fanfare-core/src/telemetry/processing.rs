@@ -1,12 +1,12 @@
 //! What is said of each delivery.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, OnceLock},
     time::Instant,
 };
 
 use metrics::{Counter, Gauge, Histogram, Label};
+use rapidhash::RapidHashMap;
 use tracing::{Span, field};
 
 use super::{
@@ -39,7 +39,7 @@ struct Instruments {
     duplicates: Counter,
     ignored: Counter,
     /// Of what did not fail, by type tag.
-    durations: HashMap<&'static str, Histogram>,
+    durations: RapidHashMap<&'static str, Histogram>,
 }
 
 impl Telemetry {
