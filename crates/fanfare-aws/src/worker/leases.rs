@@ -1,8 +1,9 @@
 //! What a worker holds: the leases on messages, from their receive until they are settled or lost.
 //!
-//! A lease ends at its deadline, a little before anybody else can have the message: that is counted from
-//! before a renewal was sent. What is lost is cancelled, and whoever comes to settle it is told to leave it. Here is only the table; what talks to
-//! SQS is the keeper (`keeper`), and the settler (`settle`).
+//! A lease ends at its deadline, a little before anybody else can have the message. That is counted from
+//! before a renewal was sent; from a receive, which waits for messages, from a little before its answer came.
+//! What is lost is cancelled, and whoever comes to settle it is told to leave it. Here is only the table;
+//! what talks to SQS is the keeper (`keeper`), and the settler (`settle`).
 
 use std::{
     collections::BTreeMap,
